@@ -1,0 +1,47 @@
+/* Who is connected: producers and consumers by group (ProducerManager, ConsumerManager; behaviour.md section 9).
+ * Any thread. Channels are connections; a closed one leaves all its groups (clients_closed). */
+#pragma once
+
+#include "libmq/base/error.h"
+#include "libmq/base/slice.h"
+#include "libmq/net/conn.h"
+
+struct broker;
+struct clients;
+struct evbuffer;
+struct mq_request;
+
+enum consume_type { CONSUME_ACTIVELY, CONSUME_PASSIVELY, CONSUME_POP };
+enum message_model { BROADCASTING, CLUSTERING };
+
+int clients_new(struct clients **ret, struct broker *b) _must_check_;
+struct clients *clients_free(struct clients *c);
+
+/* HEART_BEAT: registers what the body says for the connection; pushes NOTIFY_CONSUMER_IDS_CHANGED (40) to every member of a group
+ * that changed, the caller's connection included and before its answer. *ret_sub_changed: IS_SUB_CHANGE. -EBADMSG with a sentence. */
+int clients_heartbeat(struct clients *c, struct mq_conn *conn, const struct mq_command *cmd, bool *ret_sub_changed, struct mq_error *err) _must_check_;
+/* UNREGISTER_CLIENT. Empty slices: not in that role. */
+void clients_unregister(struct clients *c, struct mq_conn *conn, struct mq_slice client_id, struct mq_slice producer_group, struct mq_slice consumer_group);
+void clients_closed(struct clients *c, struct mq_conn *conn);
+/* Closes channels without a heartbeat for 120 s. Main loop, every 10 s. */
+void clients_expire(struct clients *c);
+
+/* What a pull needs to know of its group's subscription to a topic. */
+enum subscription_state { SUBSCRIPTION_OK, SUBSCRIPTION_NO_GROUP, SUBSCRIPTION_NONE };
+struct subscription {
+	enum message_model model;
+	int64_t version;        /* subVersion */
+	bool is_tag;            /* expressionType TAG (or none) */
+	bool matches_all;       /* "*" or empty */
+	unsigned n_codes;
+	int32_t codes[64];      /* Java hashes of the tags; more tags than fit: has_more_codes and filtering is left to the client */
+	bool has_more_codes;
+};
+enum subscription_state clients_subscription(struct clients *c, struct mq_slice group, struct mq_slice topic, struct subscription *ret);
+
+/* A live producer channel of the group, round robin, with a reference; NULL. */
+struct mq_conn *clients_producer(struct clients *c, struct mq_slice group);
+
+int clients_encode_ids(struct clients *c, struct mq_slice group, struct evbuffer *out) _must_check_;                /* 38; -ENOENT: no member */
+int clients_encode_consumers(struct clients *c, struct mq_slice group, struct evbuffer *out) _must_check_;          /* 203; -ENOENT */
+int clients_encode_producers(struct clients *c, struct mq_slice group, struct evbuffer *out) _must_check_;          /* 204; -ENOENT */

@@ -1,0 +1,27 @@
+/* Subscription groups (SubscriptionGroupManager). In memory, each change is a meta row. Any thread; lookups copy out. */
+#pragma once
+
+#include "libmq/base/error.h"
+#include "libmq/base/slice.h"
+
+struct broker;
+struct groups;
+struct evbuffer;
+
+struct group {
+	bool consume_enable, consume_from_min_enable, consume_broadcast_enable, consume_orderly, notify_ids_changed;
+	int32_t retry_queues, retry_max_times, broker_id, which_broker_when_slow, sys_flag, consume_timeout_minutes;
+};
+
+int groups_new(struct groups **ret, struct broker *b, struct mq_error *err) _must_check_;
+struct groups *groups_free(struct groups *g);
+
+/* The group, created with defaults on first use when allowed (autoCreateSubscriptionGroup, CID_RMQ_SYS_). -ENOENT: code 26. */
+int groups_get(struct groups *g, struct mq_slice name, struct group *ret);
+/* Without creating. */
+int groups_find(struct groups *g, struct mq_slice name, struct group *ret);
+/* Code 200: body SubscriptionGroupConfig. -EINVAL with the text in *err. */
+int groups_update(struct groups *g, struct mq_slice body, struct mq_error *err) _must_check_;
+int groups_delete(struct groups *g, struct mq_slice name) _must_check_;
+int groups_encode_table(struct groups *g, struct evbuffer *out) _must_check_;   /* 201 */
+int groups_encode(struct groups *g, struct mq_slice name, struct evbuffer *out) _must_check_; /* 352; -ENOENT */

@@ -1,0 +1,17 @@
+/* Registration with every NameServer: at start, every 30 s, on change; 104 at stop. Main loop; registrar_changed() any thread. */
+#pragma once
+
+#include "libmq/base/error.h"
+#include "libmq/base/slice.h"
+
+struct broker;
+struct registrar;
+
+int registrar_new(struct registrar **ret, struct broker *b, struct mq_error *err) _must_check_;
+struct registrar *registrar_free(struct registrar *r);
+/* A topic changed (empty: everything): one-topic registration to all NameServers, as soon as the main loop comes round. */
+void registrar_changed(struct registrar *r, struct mq_slice topic);
+/* Says goodbye (104) to all, calls done() when answered or after 3 s. */
+void registrar_stop(struct registrar *r, void (*done)(void *user), void *user);
+/* NameServers that acknowledged the last round, and how many there are. For STATUS=. */
+void registrar_state(struct registrar *r, unsigned *ret_ok, unsigned *ret_total);

@@ -1,0 +1,53 @@
+/* Topic configurations (TopicConfigManager; behaviour.md sections 1 to 3). In memory, each change is a meta row of the store.
+ * Any thread; lookups copy out. */
+#pragma once
+
+#include "libmq/base/error.h"
+#include "libmq/base/slice.h"
+
+struct broker;
+struct topics;
+struct evbuffer;
+
+enum { PERM_PRIORITY = 8, PERM_READ = 4, PERM_WRITE = 2, PERM_INHERIT = 1 };
+enum { TOPIC_NAME_MAX = 255, TOPIC_ATTRIBUTES_MAX = 1024 };
+
+struct topic {
+	int32_t read_queues, write_queues, perm, sys_flag;
+	bool is_order, is_multi_tag;
+};
+
+struct data_version {
+	int64_t counter, state_version, timestamp;
+};
+
+/* Loads the meta rows and creates the system topics of behaviour.md section 1. */
+int topics_new(struct topics **ret, struct broker *b, struct mq_error *err) _must_check_;
+struct topics *topics_free(struct topics *t);
+
+/* 0, or -ENOENT. */
+int topics_get(struct topics *t, struct mq_slice name, struct topic *ret);
+
+/* Auto-creation on send (behaviour.md section 1). 0: exists now (*ret filled); -ENOENT: code 17. Others: store errors. */
+int topics_create_on_send(struct topics *t, struct mq_slice name, struct mq_slice default_topic, int32_t default_queues,
+			  struct topic *ret) _must_check_;
+/* %RETRY%group of a heartbeat. */
+int topics_create_retry(struct topics *t, struct mq_slice name, int32_t queues, bool is_order) _must_check_;
+/* Code 17: create or update; `attributes` in the wire's "+k=v,-k" syntax. -EINVAL with upstream's text in *err. */
+int topics_update(struct topics *t, struct mq_slice name, const struct topic *config, struct mq_slice attributes, struct mq_error *err) _must_check_;
+/* Code 215. 0 also when unknown. */
+int topics_delete(struct topics *t, struct mq_slice name) _must_check_;
+
+bool topics_is_system(struct topics *t, struct mq_slice name);
+/* Not allowed as send target: behaviour.md section 2. */
+bool topics_forbids_send(struct mq_slice name);
+/* NULL when the name is fine, else upstream's text in *err. `is_group` picks the group's limits and words. */
+int topics_check_name(struct mq_slice name, bool is_group, struct mq_error *err) _must_check_;
+
+void topics_version(struct topics *t, struct data_version *ret);
+/* Body of code 21 and of registrations: {"dataVersion":..,"topicConfigTable":{..}, ...}; `only` (may be empty) restricts it to one topic. */
+int topics_encode_table(struct topics *t, struct mq_slice only, struct evbuffer *out) _must_check_;
+/* Body of one topic (351), -ENOENT. */
+int topics_encode(struct topics *t, struct mq_slice name, struct evbuffer *out) _must_check_;
+/* Calls each() for every topic, lock held: copy and leave. */
+void topics_each(struct topics *t, void (*each)(void *user, struct mq_slice name, const struct topic *topic), void *user);

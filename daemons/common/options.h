@@ -1,0 +1,69 @@
+/* Configuration of a daemon: command line, properties file, typed keys (DESIGN.md section 1).
+ * One table per program says every key: name, type, default, place in the program's configuration struct, and help. The same table
+ * drives the file, -o KEY=VALUE, --print-config, codes 25/26 and 318/319, and the man page. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "libmq/base/error.h"
+#include "libmq/base/slice.h"
+
+enum option_type {
+	OPTION_TEXT,     /* char *, owned */
+	OPTION_BOOL,     /* bool */
+	OPTION_INT,      /* int64_t, within [min, max] */
+	OPTION_SIZE,     /* int64_t bytes: 64M, 1G, bare number in the key's RocketMQ unit (`unit` bytes) */
+	OPTION_DURATION, /* int64_t ms: 500ms, 72h, bare number in the key's RocketMQ unit (`unit` ms) */
+	OPTION_DOUBLE,   /* double, within [min, max] */
+	OPTION_CHOICE,   /* int: index in `choices` */
+	OPTION_IGNORED,  /* a JVM-only key of Apache's: warned about, no place */
+};
+
+struct option_line {
+	const char *key;
+	enum option_type type;
+	size_t offset;            /* of the member in the configuration struct */
+	const char *otherwise;    /* default, as text */
+	int64_t unit;             /* of bare numbers, see above; 0 means 1 */
+	double min, max;          /* both 0: unchecked */
+	const char *const *choices; /* NULL-terminated */
+	bool is_live;             /* may be changed by reload and by codes 25 and 318 */
+	bool is_ours;             /* not a RocketMQ key */
+	const char *help;         /* one sentence for the manual */
+};
+
+struct option_table {
+	const struct option_line *lines; /* sorted by key, ignoring case */
+	unsigned n_lines;
+	/* Checks between keys, after all were read. May be NULL. */
+	int (*check)(void *config, struct mq_error *err);
+};
+
+/* What the command line of both daemons is (getopt_long): -c -n -o -p -t --version --help. */
+struct option_args {
+	const char *program;      /* "mq-brokerd" */
+	const char *description;  /* for --help */
+	const char *config_path;  /* -c; NULL: none given */
+	const char *namesrv;      /* -n; NULL: none given. Refused where the program has no namesrvAddr. */
+	const char *const *sets;  /* -o, in order; borrowed from argv */
+	unsigned n_sets;
+	bool print_config, check_config;
+};
+
+/* Returns 0 to go on, 1 when --help or --version was served (exit 0), -EINVAL after the usage sentence was printed (exit 64). */
+int options_parse_args(struct option_args *ret, int argc, char **argv) _must_check_;
+
+/* Fills *config: defaults, then the file (and the .conf files in FILE.d), then -n and -o. Warnings (JVM-only keys) are logged.
+ * -EINVAL with file, line, key and the nearest known key in *err (exit 78). */
+int options_load(const struct option_table *table, const struct option_args *args, void *config, struct mq_error *err) _must_check_;
+/* Sets one key from text; only_live: refuses keys that need a restart. -ENOENT unknown, -EPERM not live, -EINVAL. */
+int options_set(const struct option_table *table, void *config, struct mq_slice key, struct mq_slice value, bool only_live,
+		struct mq_error *err) _must_check_;
+void options_free(const struct option_table *table, void *config);
+/* Value of a key as text, as it would be written into the file. Returns bytes, as snprintf. */
+int options_format(const struct option_line *line, const void *config, char *ret, size_t size);
+/* --print-config: every key with value, defaults as comments. */
+void options_print(const struct option_table *table, const void *config);
+const struct option_line *options_find(const struct option_table *table, struct mq_slice key);

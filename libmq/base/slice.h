@@ -1,0 +1,37 @@
+/* A borrowed run of bytes. Never NUL-terminated, never owned: it lives as long as what it points into. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+struct mq_slice {
+	const char *p; /* borrowed; NULL means absent */
+	size_t n;      /* bytes */
+};
+
+/* A string literal as a slice, also in static initialisers. */
+#define MQ_SLICE(literal) ((struct mq_slice){ "" literal, sizeof(literal) - 1 })
+
+/* For printf: "%.*s", MQ_FMT(slice) */
+#define MQ_FMT(s) (int)(s).n, (s).p ? (s).p : ""
+
+static inline struct mq_slice mq_slice_of(const char *text)
+{
+	return (struct mq_slice){ text, text ? strlen(text) : 0 };
+}
+
+static inline bool mq_slice_equal(struct mq_slice a, struct mq_slice b)
+{
+	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+static inline bool mq_slice_is(struct mq_slice a, const char *text)
+{
+	return mq_slice_equal(a, mq_slice_of(text));
+}
+
+static inline bool mq_slice_starts(struct mq_slice a, struct mq_slice prefix)
+{
+	return a.n >= prefix.n && memcmp(a.p, prefix.p, prefix.n) == 0;
+}

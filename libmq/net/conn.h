@@ -1,0 +1,71 @@
+/* One peer connection, TCP or Unix. Belongs to the loop it was given to and is touched by that thread only, except for
+ * mq_conn_ref/unref, mq_conn_is_open and mq_conn_post (any thread). Requests in flight hold a reference, so a late answer finds
+ * a closed connection, never a freed one.
+ *
+ *      OPEN ──> DRAINING ──> CLOSED
+ *        └───────────────────^   protocol error, peer reset, idle
+ * DRAINING: nothing more is read, answers of requests in flight are still written. */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "libmq/net/loop.h"
+#include "libmq/wire/command.h"
+#include "libmq/wire/record.h"
+
+struct evbuffer;
+struct mq_conn;
+
+/* What a connection tells its user. All on the loop's thread; none may free the connection. */
+struct mq_conn_events {
+	/* Borrows `frame`; take a reference to keep it. A negative return closes the connection as a protocol error. */
+	int (*on_frame)(struct mq_conn *conn, struct mq_frame *frame, void *user);
+	/* Once, when it is no longer OPEN or DRAINING; reason 0 or negative errno. May be NULL. */
+	void (*on_close)(struct mq_conn *conn, int reason, void *user);
+};
+
+/* Who is at the other end. */
+struct mq_peer {
+	bool is_unix;
+	struct mq_host host;         /* of a Unix peer 127.0.0.1 port 0 */
+	uid_t uid;                   /* of a Unix peer, by SO_PEERCRED; (uid_t)-1 for TCP */
+	gid_t gid;
+	pid_t pid;
+	char text[MQ_HOST_TEXT_MAX]; /* "10.0.0.7:51200" or "unix:uid=1000,pid=77" */
+};
+
+/* Takes over `fd` (made non-blocking, TCP_NODELAY); the loop owns the connection until it closes and *ret is borrowed.
+ * On failure `fd` stays with the caller. `events` is borrowed and outlives the connection. -ENOMEM, -EMFILE. */
+int mq_conn_new(struct mq_conn **ret, struct mq_loop *loop, int fd, const struct mq_conn_events *events, void *user) _must_check_;
+struct mq_conn *mq_conn_ref(struct mq_conn *conn);
+struct mq_conn *mq_conn_unref(struct mq_conn *conn);
+DEFINE_CLEANUP(struct mq_conn *, mq_conn_unref)
+
+/* Appends a command to the output; written at the turn's end together with everything else of this connection. `body` as in
+ * mq_command_encode(). On a closed connection nothing happens and 0 is returned: the peer is gone. -ENOMEM closes it. */
+int mq_conn_send(struct mq_conn *conn, const struct mq_command *cmd, struct evbuffer *body);
+/* The same from any thread: the command is encoded by the caller and handed to the loop. */
+int mq_conn_post(struct mq_conn *conn, const struct mq_command *cmd);
+
+/* Safe inside any callback of the same connection. `reason` is 0 or a negative errno. */
+void mq_conn_close(struct mq_conn *conn, int reason);
+/* Stops reading; closes when `in flight` is zero and the output is written. */
+void mq_conn_drain(struct mq_conn *conn);
+/* Stop accepting work on every connection of the loop, see mq_conn_drain(). Loop thread. Returns how many are left. */
+unsigned mq_loop_drain(struct mq_loop *loop);
+
+/* Charges memory that a request in flight holds; over the budget reading stops until it is released. */
+void mq_conn_charge(struct mq_conn *conn, size_t bytes);
+void mq_conn_release(struct mq_conn *conn, size_t bytes);
+
+bool mq_conn_is_open(const struct mq_conn *conn); /* any thread; may be outdated when it returns */
+const struct mq_peer *mq_conn_peer(const struct mq_conn *conn);
+/* Local address of the socket: what the peer reached us by. */
+const struct mq_host *mq_conn_local(const struct mq_conn *conn);
+struct mq_loop *mq_conn_loop(const struct mq_conn *conn);
+/* A number never used twice in this process: names the channel in tables that outlive it. */
+uint64_t mq_conn_id(const struct mq_conn *conn);
+/* What on_frame gets as `user` may also hang here: one pointer of the program's own, not owned. */
+void mq_conn_set_data(struct mq_conn *conn, void *data);
+void *mq_conn_data(const struct mq_conn *conn);

@@ -1,0 +1,73 @@
+/* Commands: the header of a frame, request or response, in either codec (reference: protocol/frame.md sections 2 to 4).
+ * Decoding allocates nothing: slices point into the frame, JSON strings are unescaped in place. Encoding borrows its
+ * slices from the caller; numbers are rendered into the command's own text buffer.
+ * A command is 3 KiB or so: keep it inside the request, do not copy it around. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "libmq/base/error.h"
+#include "libmq/wire/frame.h"
+
+struct evbuffer;
+
+enum mq_language {
+	MQ_JAVA, MQ_CPP, MQ_DOTNET, MQ_PYTHON, MQ_DELPHI, MQ_ERLANG, MQ_RUBY, MQ_OTHER, MQ_HTTP, MQ_GO, MQ_PHP, MQ_OMS,
+	MQ_RUST, MQ_NODE_JS,
+};
+
+enum {
+	MQ_FLAG_RESPONSE = 1,
+	MQ_FLAG_ONEWAY = 2,
+	MQ_VERSION = 513,      /* ordinal announced in every command: V5_5_0, the referee's */
+	MQ_FIELDS_MAX = 64,    /* extFields of one command; more is refused */
+	MQ_FIELD_TEXT = 768,   /* bytes of numbers rendered into one outgoing command */
+};
+
+#define MQ_VERSION_DESC "V5_5_0"
+
+struct mq_field {
+	struct mq_slice name, value;
+};
+
+struct mq_command {
+	int32_t code;
+	uint8_t language; /* enum mq_language */
+	uint8_t codec;    /* enum mq_codec: as decoded, and as to be encoded */
+	int16_t version;
+	int32_t opaque;
+	int32_t flag;
+	bool has_fields;        /* extFields present, even when empty: Java answers some requests with {} */
+	struct mq_slice remark; /* p NULL: absent */
+	struct mq_slice body;   /* p NULL: absent */
+	unsigned n_fields;
+	unsigned n_text;        /* bytes used of text[] */
+	struct mq_field fields[MQ_FIELDS_MAX];
+	char text[MQ_FIELD_TEXT];
+};
+
+/* Fills *cmd from the frame, which must outlive it. An unknown language name becomes MQ_OTHER, null fields are left out.
+ * -EBADMSG with a sentence in *err (may be NULL): the header is not what its codec says. */
+int mq_command_decode(struct mq_command *cmd, struct mq_frame *frame, struct mq_error *err) _must_check_;
+
+/* Starts a command to be sent: no fields, codec JSON, language JAVA (never an invented name: frame.md 2.2), MQ_VERSION. */
+void mq_command_request(struct mq_command *cmd, int code);
+/* Starts the answer to `request`: same opaque and codec. */
+void mq_command_response(struct mq_command *cmd, const struct mq_command *request, int code);
+
+/* Add one extField. `name` and `value` are borrowed until the command was encoded; asserts on too many fields or
+ * too much text, since what we send is ours. mq_command_add_copy copies the value into text[]. */
+void mq_command_add(struct mq_command *cmd, const char *name, struct mq_slice value);
+void mq_command_add_copy(struct mq_command *cmd, const char *name, struct mq_slice value);
+void mq_command_add_i64(struct mq_command *cmd, const char *name, int64_t value);
+void mq_command_add_bool(struct mq_command *cmd, const char *name, bool value);
+
+/* The value of an extField, or NULL. */
+const struct mq_slice *mq_command_field(const struct mq_command *cmd, const char *name);
+
+/* Appends the whole frame to `out`: prefix, header in cmd->codec, then cmd->body (copied) or, when `body` is not NULL,
+ * everything in `body` (moved, not copied; `body` is empty afterwards). -ENOMEM, -EMSGSIZE. */
+int mq_command_encode(const struct mq_command *cmd, struct evbuffer *body, struct evbuffer *out) _must_check_;
+
+const char *mq_language_name(unsigned language);

@@ -1,0 +1,222 @@
+/* The message store: what daemons may call. RocksDB stays behind this header; every byte on disk is described in keys.h.
+ *
+ * Happy path of a send: the loop gathers struct store_op in its struct store_turn and calls store_commit() at the turn's end.
+ * Under the append lock offsets and store time are assigned, one WriteBatch is written (combining turns of other loops that
+ * arrived meanwhile), the queues' maximum offsets are published, on_append() wakes waiters, and turn->done() is called: at once
+ * with ASYNC_FLUSH, by the flusher after fdatasync with SYNC_FLUSH. Nothing is visible or acknowledged before that.
+ *
+ * Failure modes. Free space below the guard: ops end with -ENOSPC before anything is written; resumes by itself. RocksDB refuses
+ * a write: -EIO, and the store is STORE_FAILED for good (nothing is ever written after a write error); reads go on.
+ * fdatasync fails: the turns waiting get -EIO, STORE_FAILED. Memory: -ENOMEM.
+ *
+ * Threads: any function from any thread unless it says otherwise. Strings and slices are copied before a call returns
+ * unless it says otherwise. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "libmq/base/clock.h"
+#include "libmq/base/error.h"
+#include "libmq/base/slice.h"
+
+struct store;
+struct store_queue;
+
+enum store_state {
+	STORE_WRITABLE,
+	STORE_NO_SPACE, /* refuses appends with -ENOSPC, reads go on */
+	STORE_FAILED,   /* a write or a sync failed: read-only until restart */
+};
+
+/* Points where tests inject faults: return a negative errno to fail. NULL members do nothing. */
+struct store_hooks {
+	int (*before_write)(void *user);
+	int (*before_sync)(void *user);
+	int (*free_bytes)(void *user, uint64_t *ret_free, uint64_t *ret_total);
+	void *user;
+};
+
+struct store_config {
+	const char *path;             /* directory, made when missing (its parent must exist) */
+	const struct mq_clock *clock; /* NULL: system */
+	bool sync_flush;              /* flushDiskType=SYNC_FLUSH */
+	int64_t flush_interval_ms;    /* flushIntervalCommitLog: with ASYNC_FLUSH the log is synced so often (500) */
+	uint64_t memory_bytes;        /* storeMemoryBytes (128 MiB): write buffers, cache and arenas follow from it */
+	uint64_t max_bytes;           /* storeMaxBytes: retention by size; 0: no limit */
+	unsigned max_families;        /* storeMaxFamilies (1000): beyond it new queues share families */
+	unsigned n_readers;           /* reader threads for the disk (2) */
+	int64_t retention_ms;         /* fileReservedTime (72 h) */
+	int delete_when_hour;         /* deleteWhen (4), local time; -1: at every pass */
+	double disk_max_used_ratio;   /* diskMaxUsedSpaceRatio (0.75): above it the oldest are dropped whatever the hour */
+	double disk_warning_ratio;    /* diskSpaceWarningLevelRatio (0.90): above it appends are refused */
+	uint64_t min_free_bytes;      /* refuse below so many free bytes, whatever the ratio (256 MiB); tests lower it */
+	struct store_hooks hooks;
+	/* On the committing thread, append lock not held, once per queue that grew: new messages [old max, new max). Must be quick. */
+	void (*on_append)(void *user, struct store_queue *queue, int64_t new_max);
+	/* Any thread: state changed; `why` is a sentence with directory, bytes, limit and setting. */
+	void (*on_state)(void *user, enum store_state state, const char *why);
+	void *user;
+};
+
+void store_config_init(struct store_config *cfg); /* the defaults above */
+
+/* Opens or creates. -EBUSY: another process has it; -EPROTO: newer format, untouched; -EUCLEAN: the log ends before the point that
+ * was known durable (the sentence says how much is missing and what to do); -EIO, -ENOMEM, -ENOSPC. */
+int store_open(struct store **ret, const struct store_config *cfg, struct mq_error *err) _must_check_;
+/* Waits for turns in flight, syncs, closes. No other call may be running. */
+struct store *store_close(struct store *store);
+DEFINE_CLEANUP(struct store *, store_close)
+
+enum store_state store_state(const struct store *store);
+/* The sentence that goes with a state other than STORE_WRITABLE. */
+void store_state_reason(const struct store *store, char *ret, size_t size);
+
+/* ---- Queues. A struct store_queue lives until store_close(), also after its topic was deleted (then it is empty). ---- */
+
+/* The queue if it exists in memory or on disk, else creates it in memory only: it reaches the disk with its first record. -ENOMEM. */
+int store_queue_open(struct store *store, struct mq_slice topic, int32_t queue_id, struct store_queue **ret) _must_check_;
+/* NULL when nothing was ever appended to it or opened. */
+struct store_queue *store_queue_find(struct store *store, struct mq_slice topic, int32_t queue_id);
+int64_t store_queue_min(const struct store_queue *q); /* smallest readable offset */
+int64_t store_queue_max(const struct store_queue *q); /* next free offset */
+struct mq_slice store_queue_topic(const struct store_queue *q); /* borrowed, as long as the queue */
+int32_t store_queue_id(const struct store_queue *q);
+/* One pointer of the daemon's own per queue (the broker hangs its waiters here); not owned. */
+void store_queue_set_data(struct store_queue *q, void *data);
+void *store_queue_data(const struct store_queue *q);
+
+/* ---- Appending ---- */
+
+/* One message on its way in. head/body/tail are borrowed until done(); `head` is patched in place (record.h) with queue
+ * offset, locator and store time under the append lock. */
+struct store_record {
+	struct store_queue *queue;
+	char *head;            /* encoded by mq_record_encode_head() */
+	size_t n_head;
+	struct mq_slice body, tail;
+	int64_t tag_hash;
+	struct mq_slice keys;     /* KEYS property: blank-separated index keys; may be empty */
+	struct mq_slice uniq_key; /* indexed too; may be empty */
+	bool is_half;             /* prepared transaction: also noted in the half family, by locator */
+	/* set by the store: */
+	int64_t queue_offset, locator, store_at_ms;
+};
+
+/* A committed consumer offset that is durable together with the op. */
+struct store_offset_put {
+	struct mq_slice group, topic;
+	int32_t queue_id;
+	int64_t offset;
+};
+
+/* Everything that must live or die together. Embedded in the request that waits for it. */
+struct store_op {
+	STAILQ_ENTRY(store_op) link;
+	struct store_record *records; /* borrowed array; consecutive records of one queue get consecutive offsets */
+	unsigned n_records;
+	const struct store_offset_put *offset_puts; /* borrowed array */
+	unsigned n_offset_puts;
+	int64_t take_half;  /* locator of a half message that this op ends, or -1. Not pending any more: the op ends with -ENOENT */
+	bool no_wait;       /* WAIT=false: with SYNC_FLUSH do not wait for the disk */
+	int result;         /* set before done(): 0, -ENOSPC, -EIO, -ENOENT, -ENOMEM */
+	void *user;
+};
+
+STAILQ_HEAD(store_op_list, store_op);
+
+/* The ops that one loop gathered in one event round. Owned by the caller, busy from store_commit() until done(). */
+struct store_turn {
+	STAILQ_ENTRY(store_turn) link;
+	struct store_op_list ops;
+	size_t bytes;    /* of all records, kept by store_turn_add() */
+	/* Exactly once, on any thread (the caller's own, another committer's, the flusher's): every op->result is set. */
+	void (*done)(struct store_turn *turn);
+	void *user;
+	uint64_t sequence; /* store's own: database sequence behind this turn */
+};
+
+void store_turn_init(struct store_turn *turn, void (*done)(struct store_turn *turn), void *user);
+void store_turn_add(struct store_turn *turn, struct store_op *op);
+void store_commit(struct store *store, struct store_turn *turn);
+
+/* ---- Reading ---- */
+
+enum store_tier { STORE_MEMORY, STORE_DISK }; /* STORE_MEMORY never touches the disk: for I/O loops */
+enum { STORE_WOULD_BLOCK = 1 };               /* ask again with STORE_DISK on a reader */
+enum store_verdict { STORE_GO_ON, STORE_STOP };
+
+/* Called for each record in offset order. `record` is the wire record, borrowed for the call. */
+typedef enum store_verdict (*store_on_record)(void *user, int64_t queue_offset, int64_t tag_hash, struct mq_slice record);
+
+/* Walks a queue from offset `from` (>= min) up to its published maximum. *ret_next (set also with STORE_WOULD_BLOCK) is where to
+ * go on: behind the last record handed out, whether or not it was the one that stopped. A record that retention removed
+ * meanwhile is skipped. With STORE_WOULD_BLOCK records may already have been handed out. 0, STORE_WOULD_BLOCK, -EIO, -EBADMSG. */
+int store_scan(struct store *store, struct store_queue *q, int64_t from, enum store_tier tier, store_on_record on_record,
+	       void *user, int64_t *ret_next) _must_check_;
+
+/* One record by locator. 0; -ENOENT when no record is there; STORE_WOULD_BLOCK; -EIO. */
+int store_get(struct store *store, int64_t locator, enum store_tier tier, store_on_record on_record, void *user) _must_check_;
+
+/* Records with this key (KEYS entry or UNIQ_KEY) of a topic, store time within [begin_ms, end_ms], newest first up to `max`,
+ * handed out in ascending order of store time. May read the disk. Returns how many were handed out, or -EIO. */
+int store_query(struct store *store, struct mq_slice topic, struct mq_slice key, unsigned max, int64_t begin_ms, int64_t end_ms,
+		store_on_record on_record, void *user) _must_check_;
+
+/* behaviour.md section 13. May read the disk. */
+enum store_boundary { STORE_LOWER, STORE_UPPER };
+int store_search_time(struct store *store, struct store_queue *q, int64_t at_ms, enum store_boundary b, int64_t *ret_offset) _must_check_;
+/* Store time of one message, -1 when it is not there. May read the disk. */
+int64_t store_time_at(struct store *store, struct store_queue *q, int64_t offset);
+
+/* Work that may read the disk: run() is called on a reader thread. Embedded in what it is about; run() passes it on
+ * (usually by mq_loop_post). When the store closes, jobs not begun are still run. */
+struct store_job {
+	STAILQ_ENTRY(store_job) link;
+	void (*run)(struct store_job *job);
+};
+void store_submit(struct store *store, struct store_job *job);
+
+/* ---- Consumer offsets: in memory, logged with the next batch or within a second, at latest on close ---- */
+
+enum { STORE_NONE = 1 };
+int store_offset_get(struct store *store, struct mq_slice group, struct mq_slice topic, int32_t queue_id, int64_t *ret); /* 0, STORE_NONE */
+int store_offset_set(struct store *store, struct mq_slice group, struct mq_slice topic, int32_t queue_id, int64_t offset) _must_check_;
+/* Empty group or topic: all. Callback under a lock: copy and leave. */
+void store_offset_each(struct store *store, struct mq_slice group, struct mq_slice topic,
+		       void (*each)(void *user, struct mq_slice group, struct mq_slice topic, int32_t queue_id, int64_t offset), void *user);
+int store_offset_delete(struct store *store, struct mq_slice group, struct mq_slice topic) _must_check_; /* empty: all */
+
+/* ---- Metadata rows: topics, groups, versions. Durable (as configured) when the call returns. Not on an I/O loop's hot path. ---- */
+
+int store_meta_put(struct store *store, const char *kind, struct mq_slice name, struct mq_slice value) _must_check_;
+int store_meta_delete(struct store *store, const char *kind, struct mq_slice name) _must_check_;
+/* In order of names. */
+int store_meta_each(struct store *store, const char *kind, int (*each)(void *user, struct mq_slice name, struct mq_slice value), void *user) _must_check_;
+
+/* Deletes all queues of the topic and the offsets of every group on it: at once invisible, disk space follows. A topic of the
+ * same name made later starts empty at offset 0 and never shows old messages. */
+int store_topic_delete(struct store *store, struct mq_slice topic) _must_check_;
+
+/* ---- Space and statistics ---- */
+
+/* Runs retention now, as the keeper does by itself: expired files, storeMaxBytes, disk watermark. Returns files dropped or -EIO. */
+int store_retain(struct store *store, struct mq_error *err) _must_check_;
+
+struct store_stats {
+	uint64_t n_queues, n_families;
+	uint64_t bytes_on_disk, bytes_free, bytes_total; /* of the directory's file system */
+	double disk_used_ratio;
+	uint64_t messages_put, bytes_put;     /* since the store was created: monotone counters */
+	int64_t log_min, log_max;             /* what tools show as commitLogMinOffset / commitLogMaxOffset: bytes, monotone */
+	int64_t earliest_at_ms;               /* store time of the oldest message, -1 */
+	int64_t bytes_not_synced;
+	uint64_t sequence, durable_sequence;
+	bool has_fast_crc, has_cheap_families; /* the two overrides are in effect */
+};
+void store_stats(struct store *store, struct store_stats *ret);
+
+/* Work done so far by flusher and keeper, for the watchdog: they advance at least once a second while healthy. */
+uint64_t store_flusher_progress(const struct store *store);
+uint64_t store_keeper_progress(const struct store *store);
