@@ -1,0 +1,378 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Raw requests to a NameServer and a broker, for answers that no client library shows whole.
+
+  probe.py wait HOST:PORT [--pid-files FILE...]   until the NameServer knows a broker that serves
+  probe.py run HOST:PORT                          prints every answer, with what differs between runs replaced
+
+`run` prints one line for each request: `probe NAME: code=N remark="..." ext={...} body=...`. Nothing is judged here; the
+lines are compared with those of Apache's server (expected/probe.txt).
+"""
+import itertools
+import json
+import os
+import re
+import socket
+import struct
+import sys
+import time
+
+DEADLINE_S = 60
+V5_5_0 = 515  # MQVersion.Version.V5_5_0's ordinal: routes in strict JSON from 401 on
+FLAG_ONEWAY = 2
+
+
+class Peer:
+    """One connection. Requests are answered in order here: one at a time is in flight."""
+
+    def __init__(self, address):
+        host, port = address.rsplit(":", 1)
+        self.sock = socket.create_connection((host, int(port)), timeout=DEADLINE_S)
+        self.opaque = itertools.count(1)
+
+    def close(self):
+        self.sock.close()
+
+    def _read(self, size):
+        data = b""
+        while len(data) < size:
+            part = self.sock.recv(size - len(data))
+            if not part:
+                raise ConnectionError("the peer closed the connection")
+            data += part
+        return data
+
+    def send(self, code, ext=None, body=b"", flag=0, version=V5_5_0):
+        opaque = next(self.opaque)
+        header = json.dumps({"code": code, "extFields": {k: str(v) for k, v in (ext or {}).items()},
+                             "flag": flag, "language": "JAVA", "opaque": opaque,
+                             "serializeTypeCurrentRPC": "JSON", "version": version},
+                            separators=(",", ":")).encode()
+        self.sock.sendall(struct.pack(">II", 4 + len(header) + len(body), len(header)) + header + body)
+        return opaque
+
+    def ask(self, code, ext=None, body=b"", **kwargs):
+        """Returns (header, body) of the answer; requests of the server in between are passed over."""
+        opaque = self.send(code, ext, body, **kwargs)
+        while True:
+            size, mark = struct.unpack(">II", self._read(8))
+            header = json.loads(self._read(mark & 0xFFFFFF))
+            body = self._read(size - 4 - (mark & 0xFFFFFF))
+            if header["flag"] & 1 and header["opaque"] == opaque:
+                return header, body
+
+
+def parse_json(text):
+    """Server bodies may have bare numbers as keys."""
+    return json.loads(re.sub(r'([{,])(-?\d+):', r'\1"\2":', text))
+
+
+# ---- waiting ---------------------------------------------------------------------------------
+
+def alive(pid_files):
+    for name in pid_files:
+        with open(name, encoding="ascii") as f:
+            pid = int(f.read())
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            sys.exit(f"probe.py: the server of {name} has exited")
+
+
+def serving_broker(namesrv):
+    """The address of a broker that the NameServer routes to and that answers itself, or an exception."""
+    peer = Peer(namesrv)
+    try:
+        _, body = peer.ask(105, {"topic": "TBW102"})
+        broker = parse_json(body.decode())["brokerDatas"][0]["brokerAddrs"]["0"]
+    finally:
+        peer.close()
+    peer = Peer(broker)
+    try:
+        header, _ = peer.ask(30, {"topic": "TBW102", "queueId": 0})
+        if header["code"] != 0:
+            raise ValueError(f"the broker answers code {header['code']}")
+    finally:
+        peer.close()
+    return broker
+
+
+def wait(namesrv, pid_files):
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            return serving_broker(namesrv)
+        except (OSError, ValueError, KeyError, IndexError) as e:
+            if time.monotonic() > deadline:
+                sys.exit(f"probe.py: {namesrv} has no serving broker after {DEADLINE_S} s: {e}")
+        alive(pid_files)
+        time.sleep(0.05)
+
+
+# ---- the requests -----------------------------------------------------------------------------
+
+def send_v1(topic, **fields):
+    return {"producerGroup": "probe", "topic": topic, "defaultTopic": "TBW102", "defaultTopicQueueNums": 4,
+            "queueId": 0, "sysFlag": 0, "bornTimestamp": int(time.time() * 1000), "flag": 0,
+            "properties": "", **fields}
+
+
+def send_v2(topic, **fields):
+    return {"a": "probe", "b": topic, "c": "TBW102", "d": 4, "e": 0, "f": 0, "g": int(time.time() * 1000), "h": 0,
+            "i": "", "j": 0, "k": "false", "m": "false", **fields}
+
+
+def pull(topic, offset, group="probe-group", **fields):
+    """Bit 2 of sysFlag: the subscription is in the header. No bit 1: the answer comes at once."""
+    return {"consumerGroup": group, "topic": topic, "queueId": 0, "queueOffset": offset, "maxMsgNums": 32,
+            "sysFlag": 4, "commitOffset": 0, "suspendTimeoutMillis": 0, "subscription": "*", "subVersion": 0,
+            "expressionType": "TAG", **fields}
+
+
+def topic_config(topic, read, write, perm=6, **fields):
+    return {"topic": topic, "defaultTopic": "TBW102", "readQueueNums": read, "writeQueueNums": write, "perm": perm,
+            "topicFilterType": "SINGLE_TAG", "topicSysFlag": 0, "order": "false", **fields}
+
+
+def batch_entry(body, properties=b""):
+    """MessageDecoder.encodeMessage: size, magic, crc, flag, body, properties; the broker fills in the rest."""
+    return struct.pack(">IIII", 22 + len(body) + len(properties), 0, 0, 0) + \
+        struct.pack(">I", len(body)) + body + struct.pack(">H", len(properties)) + properties
+
+
+def heartbeat(client, group, topic, sub_version=1):
+    return json.dumps({
+        "clientID": client,
+        "consumerDataSet": [{
+            "consumeFromWhere": "CONSUME_FROM_FIRST_OFFSET", "consumeType": "CONSUME_PASSIVELY", "groupName": group,
+            "messageModel": "CLUSTERING", "unitMode": False,
+            "subscriptionDataSet": [{"classFilterMode": False, "codeSet": [], "expressionType": "TAG",
+                                     "subString": "*", "subVersion": sub_version, "tagsSet": [], "topic": topic}]}],
+        "producerDataSet": [{"groupName": "probe"}]}).encode()
+
+
+def queue(topic, queue_id):
+    return {"brokerName": "broker-a", "queueId": queue_id, "topic": topic}
+
+
+def lock(client, group, queues):
+    return json.dumps({"clientId": client, "consumerGroup": group, "mqSet": queues}).encode()
+
+
+def requests():
+    """(name, peer, code, fields, body): in this order, because later ones look at what earlier ones made."""
+    ns, br = "namesrv", "broker"
+    topic, group, me = "Probe", "probe-group", "127.0.0.1@probe"
+    now = int(time.time() * 1000)
+
+    yield "namesrv-unknown-code", ns, 7777, {}, b""
+    yield "broker-unknown-code", br, 7777, {}, b""
+    yield "route-unknown-topic", ns, 105, {"topic": "NoSuchTopic"}, b""
+    yield "route-template", ns, 105, {"topic": "TBW102"}, b""
+    yield "cluster", ns, 106, {}, b""
+    yield "topics-of-cluster", ns, 224, {"cluster": "DefaultCluster"}, b""
+    yield "topics-of-unknown-cluster", ns, 224, {"cluster": "NoSuchCluster"}, b""
+    yield "all-topics", ns, 206, {}, b""
+    yield "kv-put", ns, 100, {"namespace": "Probe", "key": "k", "value": "v"}, b""
+    yield "kv-get", ns, 101, {"namespace": "Probe", "key": "k"}, b""
+    yield "kv-get-absent", ns, 101, {"namespace": "Probe", "key": "absent"}, b""
+    yield "kv-list", ns, 219, {"namespace": "Probe"}, b""
+    yield "kv-list-absent", ns, 219, {"namespace": "NoSuchNamespace"}, b""
+    yield "kv-delete", ns, 102, {"namespace": "Probe", "key": "k"}, b""
+    yield "kv-get-deleted", ns, 101, {"namespace": "Probe", "key": "k"}, b""
+
+    yield "create-topic", br, 17, topic_config(topic, 4, 4), b""
+    yield "create-topic-bad-name", br, 17, topic_config("bad name", 4, 4), b""
+    yield "create-topic-system-name", br, 17, topic_config("TBW102", 4, 4), b""
+    yield "create-topic-long-name", br, 17, topic_config("t" * 128, 4, 4), b""
+    yield "create-topic-no-name", br, 17, topic_config("", 4, 4), b""
+    yield "create-topic-more-read", br, 17, topic_config("ProbeMoreRead", 6, 2), b""
+    yield "create-topic-read-only", br, 17, topic_config("ProbeReadOnly", 4, 4, perm=4), b""
+    yield "create-topic-write-only", br, 17, topic_config("ProbeWriteOnly", 4, 4, perm=2), b""
+    yield "route-more-read", ns, 105, {"topic": "ProbeMoreRead"}, b""
+
+    yield "send-v1", br, 10, send_v1(topic, properties="KEYS\x01key1\x02TAGS\x01A\x02UNIQ_KEY\x01" + "0" * 31 + "1\x02"), b"one"
+    yield "send-v2", br, 310, send_v2(topic, i="TAGS\x01B\x02"), b"two"
+    yield "send-batch", br, 320, send_v2(topic, m="true"), batch_entry(b"three") + batch_entry(b"four", b"TAGS\x01A\x02")
+    yield "send-batch-code-without-m", br, 320, send_v2(topic, e=1), batch_entry(b"one message")
+    yield "send-negative-queue", br, 310, send_v2("ProbeMoreRead", e=-1), b"x"
+    yield "send-queue-4-of-4", br, 310, send_v2(topic, e=4), b"x"
+    yield "send-read-queue", br, 310, send_v2("ProbeMoreRead", e=5), b"x"
+    yield "send-queue-beyond-read", br, 310, send_v2("ProbeMoreRead", e=6), b"x"
+    yield "send-read-only", br, 310, send_v2("ProbeReadOnly"), b"x"
+    yield "send-write-only", br, 310, send_v2("ProbeWriteOnly"), b"x"
+    yield "send-bad-name", br, 310, send_v2("bad name"), b"x"
+    yield "send-blank-name", br, 310, send_v2(""), b"x"
+    yield "send-long-name", br, 310, send_v2("t" * 128), b"x"
+    yield "send-system-topic", br, 310, send_v2("RMQ_SYS_TRANS_HALF_TOPIC"), b"x"
+    yield "send-no-template", br, 310, send_v2("ProbeNoTemplate", c="NoSuchTemplate"), b"x"
+    yield "send-auto-create", br, 310, send_v2("ProbeAuto", d=16), b"x"
+    yield "route-auto-created", ns, 105, {"topic": "ProbeAuto"}, b""
+    yield "send-body-at-limit", br, 310, send_v2("ProbeBig"), b"x" * (4 << 20)
+    yield "send-body-too-big", br, 310, send_v2("ProbeBig"), b"x" * ((4 << 20) + 1)
+    yield "send-properties-too-big", br, 310, send_v2(topic, i="k\x01" + "v" * 32768 + "\x02"), b"x"
+
+    yield "max-offset", br, 30, {"topic": topic, "queueId": 0}, b""
+    yield "max-offset-unknown-topic", br, 30, {"topic": "NoSuchTopic", "queueId": 0}, b""
+    yield "max-offset-bad-queue", br, 30, {"topic": topic, "queueId": 9}, b""
+    yield "min-offset", br, 31, {"topic": topic, "queueId": 0}, b""
+    yield "min-offset-unknown-topic", br, 31, {"topic": "NoSuchTopic", "queueId": 0}, b""
+    yield "search-past", br, 29, {"topic": topic, "queueId": 0, "timestamp": now - 3600000}, b""
+    yield "search-future", br, 29, {"topic": topic, "queueId": 0, "timestamp": now + 3600000}, b""
+    yield "search-empty-queue", br, 29, {"topic": topic, "queueId": 3, "timestamp": now}, b""
+
+    yield "pull-all", br, 11, pull(topic, 0), b""
+    yield "pull-two", br, 11, pull(topic, 0, maxMsgNums=2), b""
+    yield "pull-by-tag", br, 11, pull(topic, 0, subscription="A"), b""
+    yield "pull-by-two-tags", br, 11, pull(topic, 0, subscription="A||B"), b""
+    yield "pull-no-such-tag", br, 11, pull(topic, 0, subscription="Z"), b""
+    yield "pull-at-end", br, 11, pull(topic, 4), b""
+    yield "pull-beyond-end", br, 11, pull(topic, 100), b""
+    yield "pull-negative-offset", br, 11, pull(topic, -5), b""
+    yield "pull-empty-queue", br, 11, pull(topic, 0, queueId=3), b""
+    yield "pull-empty-queue-beyond", br, 11, pull(topic, 7, queueId=3), b""
+    yield "pull-bad-queue", br, 11, pull(topic, 0, queueId=9), b""
+    yield "pull-unknown-topic", br, 11, pull("NoSuchTopic", 0), b""
+    yield "pull-write-only", br, 11, pull("ProbeWriteOnly", 0), b""
+    yield "pull-read-only", br, 11, pull("ProbeReadOnly", 0), b""
+    yield "lite-pull", br, 361, pull(topic, 0, sysFlag=4 + 16), b""
+    yield "pull-without-heartbeat", br, 11, pull(topic, 0, group="probe-silent", sysFlag=0), b""
+
+    yield "group-members-none", br, 38, {"consumerGroup": "probe-nobody"}, b""
+    yield "heartbeat", br, 34, {}, heartbeat(me, group, topic)
+    yield "group-members", br, 38, {"consumerGroup": group}, b""
+    yield "pull-after-heartbeat", br, 11, pull(topic, 0, sysFlag=0, subVersion=1), b""
+    yield "pull-newer-subscription", br, 11, pull(topic, 0, sysFlag=0, subVersion=2), b""
+    yield "pull-unsubscribed-topic", br, 11, pull("ProbeReadOnly", 0, sysFlag=0, subVersion=1), b""
+    yield "heartbeat-garbage", br, 34, {}, b"{"
+
+    yield "offset-young-queue", br, 14, {"consumerGroup": group, "topic": topic, "queueId": 0}, b""
+    yield "offset-empty-queue", br, 14, {"consumerGroup": group, "topic": topic, "queueId": 3}, b""
+    yield "offset-no-zero", br, 14, {"consumerGroup": group, "topic": topic, "queueId": 0, "setZeroIfNotFound": "false"}, b""
+    yield "commit", br, 15, {"consumerGroup": group, "topic": topic, "queueId": 0, "commitOffset": 3}, b""
+    yield "offset-committed", br, 14, {"consumerGroup": group, "topic": topic, "queueId": 0}, b""
+    yield "commit-unknown-topic", br, 15, {"consumerGroup": group, "topic": "NoSuchTopic", "queueId": 0, "commitOffset": 3}, b""
+    yield "commit-with-pull", br, 11, pull(topic, 4, sysFlag=5, commitOffset=4), b""
+    yield "offset-after-pull", br, 14, {"consumerGroup": group, "topic": topic, "queueId": 0}, b""
+
+    yield "lock", br, 41, {}, lock(me, group, [queue(topic, 0), queue(topic, 1)])
+    yield "lock-taken", br, 41, {}, lock("127.0.0.1@other", group, [queue(topic, 0), queue(topic, 2)])
+    yield "unlock", br, 42, {}, lock(me, group, [queue(topic, 0)])
+    yield "lock-freed", br, 41, {}, lock("127.0.0.1@other", group, [queue(topic, 0)])
+
+    yield "query-key", br, 12, {"topic": topic, "key": "key1", "maxNum": 32, "beginTimestamp": 0, "endTimestamp": now + 3600000}, b""
+    yield "query-absent-key", br, 12, {"topic": topic, "key": "absent", "maxNum": 32, "beginTimestamp": 0, "endTimestamp": now + 3600000}, b""
+    yield "query-unique-key", br, 12, {"topic": topic, "key": "0" * 31 + "1", "maxNum": 32, "beginTimestamp": 0,
+                                       "endTimestamp": now + 3600000, "_UNIQUE_KEY_QUERY": "true"}, b""
+    yield "view-beyond-end", br, 33, {"offset": 1 << 50}, b""
+
+    yield "consume-stats-unknown-group", br, 208, {"consumerGroup": "probe-nobody"}, b""
+    yield "connections", br, 203, {"consumerGroup": group}, b""
+    yield "connections-unknown-group", br, 203, {"consumerGroup": "probe-nobody"}, b""
+    yield "producers", br, 204, {"producerGroup": "probe"}, b""
+    yield "producers-unknown-group", br, 204, {"producerGroup": "probe-nobody"}, b""
+    yield "unregister", br, 35, {"clientID": me, "consumerGroup": group, "producerGroup": "probe"}, b""
+    yield "group-members-left", br, 38, {"consumerGroup": group}, b""
+
+    yield "topic-stats-unknown", br, 202, {"topic": "NoSuchTopic"}, b""
+    yield "wipe-write-perm", ns, 205, {"brokerName": "broker-a"}, b""
+    yield "route-wiped", ns, 105, {"topic": "ProbeAuto"}, b""
+    yield "add-write-perm", ns, 327, {"brokerName": "broker-a"}, b""
+    yield "route-added", ns, 105, {"topic": "ProbeAuto"}, b""
+    yield "wipe-unknown-broker", ns, 205, {"brokerName": "no-such-broker"}, b""
+    yield "delete-topic", br, 215, {"topic": "ProbeAuto"}, b""
+    yield "delete-topic-system", br, 215, {"topic": "TBW102"}, b""
+    yield "delete-topic-unknown", br, 215, {"topic": "NoSuchTopic"}, b""
+    yield "delete-topic-namesrv", ns, 216, {"topic": "ProbeAuto"}, b""
+    yield "route-deleted", ns, 105, {"topic": "ProbeAuto"}, b""
+    yield "pull-deleted", br, 11, pull("ProbeAuto", 0), b""
+
+
+# ---- printing -----------------------------------------------------------------------------------
+
+# What differs from run to run: clocks, ids, addresses, and how many system topics a broker has.
+VOLATILE = {"msgId", "transactionId", "indexLastUpdateTimestamp", "indexLastUpdatePhyoffset", "wipeTopicCount",
+            "addTopicCount"}
+
+# Topics of Apache's broker for its own bookkeeping.
+APACHES_OWN_TOPICS = re.compile(r"RMQ_SYS_ROCKSDB_|rmq_sys_|RMQ_SYS_TRANS_OP_HALF_TOPIC|OFFSET_MOVED_EVENT")
+
+
+def plain(text):
+    text = re.sub(r"\b127\.0\.0\.1:\d+\b", "HOST:PORT", text)
+    text = re.sub(r"\bUNIQ_KEY\x01[0-9A-F]{32,}", "UNIQ_KEY\x01*", text)
+    text = re.sub(r"^(com|java|org)\.[\w.]*Exception\b.*", "EXCEPTION", text)
+    return text
+
+
+def steady(value, key=None):
+    if key in VOLATILE:
+        return "*"
+    if isinstance(value, dict):
+        return {plain(k): steady(v, k) for k, v in sorted(value.items())}
+    if isinstance(value, list):
+        kept = [v for v in value if not (key == "topicList" and APACHES_OWN_TOPICS.match(v))]
+        return sorted((steady(v) for v in kept), key=lambda v: json.dumps(v, sort_keys=True))
+    return plain(value) if isinstance(value, str) else value
+
+
+def records(body):
+    """Records as [queue, offset, flag, body, properties...]. The hosts are IPv4 here, so the body's length is at 84."""
+    out = []
+    while body:
+        size, = struct.unpack_from(">I", body)
+        queue_id, flag, queue_offset, _, sys_flag = struct.unpack_from(">IIQQI", body, 12)
+        if sys_flag & 0x30:
+            raise ValueError("a record with an IPv6 host")
+        length, = struct.unpack_from(">I", body, 84)
+        text = body[88:88 + length]
+        at = 88 + length
+        at += 1 + body[at]
+        props = body[at + 2:size].decode()
+        shown = sorted(plain(p).replace("\x01", "=") for p in props.split("\x02") if p)
+        out.append([queue_id, queue_offset, flag, text.decode(errors="replace")] + shown)
+        body = body[size:]
+    return json.dumps(out, ensure_ascii=True)
+
+
+def shown_body(code, request, body):
+    if not body:
+        return "-"
+    if code == 0 and request in (11, 361, 12, 33):
+        return records(body)
+    text = body.decode(errors="replace")
+    try:
+        return json.dumps(steady(parse_json(text)), sort_keys=True)
+    except ValueError:
+        return plain(text)
+
+
+def run(namesrv):
+    addresses = {"namesrv": namesrv, "broker": wait(namesrv, [])}
+    peers = {name: Peer(address) for name, address in addresses.items()}
+    for name, target, code, fields, body in requests():
+        try:
+            header, answer = peers[target].ask(code, fields, body)
+        except (OSError, ValueError) as e:
+            print(f"probe {name}: {type(e).__name__}: {e}")
+            peers[target].close()
+            peers[target] = Peer(addresses[target])
+            continue
+        remark = plain((header.get("remark") or "-").split("\n")[0])
+        ext = steady(header.get("extFields") or {})
+        print(f"probe {name}: code={header['code']} remark={remark} ext={json.dumps(ext, sort_keys=True)} "
+              f"body={shown_body(header['code'], code, answer)}", flush=True)
+
+
+def main():
+    if len(sys.argv) >= 3 and sys.argv[1] == "wait":
+        wait(sys.argv[2], sys.argv[4:])
+    elif len(sys.argv) == 3 and sys.argv[1] == "run":
+        run(sys.argv[2])
+    else:
+        sys.stderr.write(__doc__)
+        sys.exit(64)
+
+
+if __name__ == "__main__":
+    main()
