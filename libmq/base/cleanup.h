@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #define _cleanup_(fn)     __attribute__((cleanup(fn)))
 #define _printf_(fmt, va) __attribute__((format(printf, fmt, va)))
@@ -14,6 +15,19 @@
 		if (*p)                                                        \
 			fn(*p);                                                \
 	}
+
+/* For memory of malloc(): _cleanup_(freep) char *text = NULL; */
+static inline void freep(void *p)
+{
+	free(*(void **)p);
+}
+
+/* For descriptors: _cleanup_(closep) int fd = -1; */
+static inline void closep(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
 
 /* Passes ownership on: evaluates to p and leaves NULL behind. */
 #define TAKE(p) ({ __typeof__(p) _taken = (p); (p) = NULL; _taken; })
