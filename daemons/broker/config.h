@@ -1,4 +1,7 @@
-/* Configuration of mq-brokerd: the struct behind the option table in config.c. Names are the keys'. */
+/* Configuration of mq-brokerd: the struct behind the option table in config.c. Members are named like their keys.
+ *
+ * Written before threads start, and by config_reload() afterwards. Live keys are numbers and booleans only: read them with
+ * config_get() from any thread; everything else never changes and is read directly. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,21 +11,30 @@
 
 enum flush_disk_type { ASYNC_FLUSH, SYNC_FLUSH };
 enum broker_role { ASYNC_MASTER, SYNC_MASTER, SLAVE };
+enum { BROKER_IO_THREADS_MAX = 16 };
 
 struct broker_config {
-	char *brokerClusterName, *brokerName, *brokerIP1, *namesrvAddr, *storePathRootDir, *localSocket, *bindAddress, *regionId;
-	int64_t brokerId, listenPort, fastListenPort;
+	/* Never empty after loading, except namesrvAddr: brokerName, brokerIP1 and brokerIP2 are filled in. */
+	char *brokerClusterName, *brokerName, *brokerIP1, *brokerIP2, *namesrvAddr, *storePathRootDir, *localSocket, *bindAddress,
+		*regionId, *msgTraceTopicName;
+	int64_t brokerId, listenPort;
+	int64_t fastListenPort; /* -1: none; after loading never 0 */
+	int64_t haListenPort;   /* after loading never 0 */
 	int flushDiskType, brokerRole;
 	int64_t flushIntervalCommitLog; /* ms */
 	bool autoCreateTopicEnable, autoCreateSubscriptionGroup, clusterTopicEnable, brokerTopicEnable, traceOn, traceTopicEnable;
-	bool longPollingEnable, enablePropertyFilter, rejectTransactionMessage, notifyConsumerIdsChangedEnable, litePullMessageEnable;
-	int64_t defaultTopicQueueNums, brokerPermission, maxMessageSize, maxMsgsNumBatch, defaultQueryMaxNum;
+	bool longPollingEnable, enablePropertyFilter, rejectTransactionMessage, rejectPullConsumerEnable;
+	bool notifyConsumerIdsChangedEnable, litePullMessageEnable;
+	bool validateSystemTopicWhenUpdateTopic, enableMixedMessageType, clearRetryTopicWhenDeleteTopic;
+	bool aclEnable, authenticationEnabled, authorizationEnabled; /* only false passes the check */
+	int64_t defaultTopicQueueNums, brokerPermission, maxMsgsNumBatch, defaultQueryMaxNum;
+	int64_t maxMessageSize; /* bytes of a body */
 	int64_t maxTransferBytesOnMessageInMemory, maxTransferCountOnMessageInMemory, maxTransferBytesOnMessageInDisk,
 		maxTransferCountOnMessageInDisk;
-	int64_t shortPollingTimeMills, registerNameServerPeriod; /* ms */
+	int64_t shortPollingTimeMills, registerNameServerPeriod, registerBrokerTimeoutMills, channelExpiredTimeout; /* ms */
 	int64_t fileReservedTime;                                /* ms; bare numbers are hours */
-	char *deleteWhen;
-	double diskMaxUsedSpaceRatio, diskSpaceWarningLevelRatio;
+	char *deleteWhen;                                        /* "00" to "23" */
+	double diskMaxUsedSpaceRatio, diskSpaceWarningLevelRatio; /* per cent, as in RocketMQ */
 	int64_t ioThreads; /* 0: auto */
 	int64_t storeMemoryBytes, storeMaxBytes, storeMaxFamilies, storeReaders, storeMinFreeBytes;
 	int64_t serverChannelMaxIdleTimeSeconds; /* ms; bare numbers are seconds */
@@ -30,3 +42,9 @@ struct broker_config {
 };
 
 extern const struct option_table broker_options;
+
+/* Value of a live key. Pairs with the stores of config_reload(); relaxed, since no other memory depends on it. */
+#define config_get(config, key) __atomic_load_n(&(config)->key, __ATOMIC_RELAXED)
+
+/* Takes the live keys over from a freshly loaded configuration. Main thread. Returns how many changed. */
+unsigned config_reload(struct broker_config *live, const struct broker_config *fresh);
