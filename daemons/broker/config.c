@@ -595,6 +595,7 @@ static int config_check(void *config, struct mq_error *err)
 const struct option_table broker_options = {
 	.lines = broker_lines,
 	.n_lines = N_ELEMENTS(broker_lines),
+	.config_size = sizeof(struct broker_config),
 	.check = config_check,
 };
 

@@ -14,8 +14,8 @@ enum option_type {
 	OPTION_TEXT,     /* char *, owned */
 	OPTION_BOOL,     /* bool */
 	OPTION_INT,      /* int64_t, within [min, max] */
-	OPTION_SIZE,     /* int64_t bytes: 64M, 1G, bare number in the key's RocketMQ unit (`unit` bytes) */
-	OPTION_DURATION, /* int64_t ms: 500ms, 72h, bare number in the key's RocketMQ unit (`unit` ms) */
+	OPTION_SIZE,     /* int64_t bytes: 64M, 1G (powers of 1024), bare number in the key's RocketMQ unit (`unit` bytes) */
+	OPTION_DURATION, /* int64_t ms: 500ms, 30s, 5m, 72h, 3d, bare number in the key's RocketMQ unit (`unit` ms) */
 	OPTION_DOUBLE,   /* double, within [min, max] */
 	OPTION_CHOICE,   /* int: index in `choices` */
 	OPTION_IGNORED,  /* a JVM-only key of Apache's: warned about, no place */
@@ -25,9 +25,9 @@ struct option_line {
 	const char *key;
 	enum option_type type;
 	size_t offset;            /* of the member in the configuration struct */
-	const char *otherwise;    /* default, as text */
+	const char *otherwise;    /* default, as text; NULL: none (a NULL text, zero) */
 	int64_t unit;             /* of bare numbers, see above; 0 means 1 */
-	double min, max;          /* both 0: unchecked */
+	double min, max;          /* of the stored value: bytes of a size, ms of a duration; both 0: unchecked */
 	const char *const *choices; /* NULL-terminated */
 	bool is_live;             /* may be changed by reload and by codes 25 and 318 */
 	bool is_ours;             /* not a RocketMQ key */
@@ -37,6 +37,7 @@ struct option_line {
 struct option_table {
 	const struct option_line *lines; /* sorted by key, ignoring case */
 	unsigned n_lines;
+	size_t config_size; /* bytes of the configuration struct */
 	/* Checks between keys, after all were read. May be NULL. */
 	int (*check)(void *config, struct mq_error *err);
 };
@@ -61,8 +62,17 @@ int options_load(const struct option_table *table, const struct option_args *arg
 /* Sets one key from text; only_live: refuses keys that need a restart. -ENOENT unknown, -EPERM not live, -EINVAL. */
 int options_set(const struct option_table *table, void *config, struct mq_slice key, struct mq_slice value, bool only_live,
 		struct mq_error *err) _must_check_;
+/* Sets every pair of a properties text (codes 25 and 318), all or none, and runs check(). Keys that the table does not know
+ * are passed over, as Apache's servers do. -EPERM: a key that is not live; -EINVAL. */
+int options_update(const struct option_table *table, void *config, struct mq_slice properties, struct mq_error *err) _must_check_;
+/* Reload: moves the live keys that differ from *fresh (freshly loaded) into *config and returns how many these were. Calls
+ * changed() for every key that differs; the ones with !line->is_live keep their old value until a restart. */
+unsigned options_adopt(const struct option_table *table, void *config, void *fresh,
+		       void (*changed)(void *user, const struct option_line *line), void *user);
+/* Frees the texts and clears *config. */
 void options_free(const struct option_table *table, void *config);
-/* Value of a key as text, as it would be written into the file. Returns bytes, as snprintf. */
+/* Value of a key as text, as it would be written into the file: bare in the key's unit where that is exact and the key is
+ * RocketMQ's (that is what its tools expect in answers 26 and 319), else with a unit. Returns bytes, as snprintf. */
 int options_format(const struct option_line *line, const void *config, char *ret, size_t size);
 /* --print-config: every key with value, defaults as comments. */
 void options_print(const struct option_table *table, const void *config);
