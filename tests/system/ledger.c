@@ -1,0 +1,377 @@
+/* The ledger of the crash tests: sends numbered messages and writes down what was acknowledged, then checks a broker against it.
+ *
+ *   ledger produce ADDRESS TOPIC QUEUES IN-FLIGHT LEDGER   until SIGTERM, reconnecting whenever the broker is gone
+ *   ledger verify  ADDRESS TOPIC QUEUES LEDGER
+ *
+ * Every number is sent at most once, so that a message found twice is the broker's fault. A ledger line is "number queue offset",
+ * written when the answer with code 0 arrived; the last line of a finished run is "sent N". Raw frames on a blocking
+ * socket: the clients' own retries would hide what is looked for. */
+#include <errno.h>
+#include <event2/buffer.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "libmq/net/address.h"
+#include "libmq/wire/codes.h"
+#include "libmq/wire/fields.h"
+#include "libmq/wire/record.h"
+
+DEFINE_CLEANUP(struct evbuffer *, evbuffer_free)
+
+enum {
+	IN_FLIGHT_MAX = 4096,
+	QUEUES_MAX = 1024,
+	RETRY_MS = 5,         /* between attempts to connect */
+	ANSWER_MS = 30000,    /* patience with one answer */
+	BODY_SIZE = 256,
+};
+
+static volatile sig_atomic_t stopping;
+
+static void on_signal(int number)
+{
+	(void)number;
+	stopping = 1;
+}
+
+static _Noreturn void fail(const char *what, const char *detail)
+{
+	fprintf(stderr, "ledger: %s: %s\n", what, detail);
+	exit(1);
+}
+
+struct link {
+	struct mq_address address;
+	int fd;
+	struct mq_frame_reader reader;
+	char chunk[65536];
+	struct mq_slice rest; /* of chunk, not yet parsed */
+};
+
+static bool link_open(struct link *l)
+{
+	struct mq_error err;
+	int error = 0;
+	socklen_t size = sizeof error;
+
+	l->fd = mq_address_connect(&l->address, &err);
+	if (l->fd < 0)
+		return false;
+	struct pollfd p = { .fd = l->fd, .events = POLLOUT };
+	if (poll(&p, 1, ANSWER_MS) != 1 || getsockopt(l->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 || error) {
+		close(l->fd);
+		return false;
+	}
+	mq_frame_reader_init(&l->reader, MQ_FRAME_MAX_DEFAULT);
+	l->rest = (struct mq_slice){};
+	return true;
+}
+
+static void link_close(struct link *l)
+{
+	close(l->fd);
+	mq_frame_reader_done(&l->reader);
+}
+
+static bool link_send(struct link *l, const struct mq_command *cmd)
+{
+	_cleanup_(evbuffer_freep) struct evbuffer *out = evbuffer_new();
+
+	if (!out || mq_command_encode(cmd, NULL, out) < 0)
+		fail("encode", "out of memory");
+	while (evbuffer_get_length(out) > 0) {
+		struct pollfd p = { .fd = l->fd, .events = POLLOUT };
+
+		if (poll(&p, 1, ANSWER_MS) != 1)
+			return false;
+		if (evbuffer_write(out, l->fd) < 0 && errno != EAGAIN)
+			return false;
+	}
+	return true;
+}
+
+/* The next answer, or NULL when the connection broke. */
+static struct mq_frame *link_answer(struct link *l, struct mq_command *cmd)
+{
+	struct mq_frame *frame = NULL;
+	struct mq_error err;
+
+	for (;;) {
+		int r = mq_frame_reader_next(&l->reader, &l->rest, &frame);
+		if (r < 0)
+			fail("broken frame from the broker", strerror(-r));
+		if (r > 0)
+			break;
+
+		struct pollfd p = { .fd = l->fd, .events = POLLIN };
+		if (poll(&p, 1, ANSWER_MS) != 1)
+			return NULL;
+		ssize_t n = recv(l->fd, l->chunk, sizeof l->chunk, 0);
+		if (n <= 0)
+			return NULL;
+		l->rest = (struct mq_slice){ l->chunk, (size_t)n };
+	}
+	if (mq_command_decode(cmd, frame, &err) < 0)
+		fail("broken header from the broker", err.text);
+	return frame;
+}
+
+static int64_t answer_i64(const struct mq_command *cmd, const char *name)
+{
+	const struct mq_slice *v = mq_command_field(cmd, name);
+	int64_t value;
+
+	if (!v || mq_parse_i64(*v, &value) < 0)
+		fail("answer lacks", name);
+	return value;
+}
+
+static void send_command(struct mq_command *cmd, const char *topic, int queues, int64_t number, char body[BODY_SIZE])
+{
+	memset(body, 'x', BODY_SIZE);
+	snprintf(body, BODY_SIZE, "%" PRId64, number);
+	mq_command_request(cmd, MQ_SEND_MESSAGE_V2);
+	cmd->opaque = (int32_t)(number % IN_FLIGHT_MAX);
+	mq_command_add(cmd, "a", MQ_SLICE("ledger"));
+	mq_command_add(cmd, "b", mq_slice_of(topic));
+	mq_command_add(cmd, "c", MQ_SLICE("TBW102"));
+	mq_command_add_i64(cmd, "d", queues);
+	mq_command_add_i64(cmd, "e", number % queues);
+	mq_command_add(cmd, "f", MQ_SLICE("0"));
+	mq_command_add_i64(cmd, "g", (int64_t)time(NULL) * 1000);
+	mq_command_add(cmd, "h", MQ_SLICE("0"));
+	cmd->body = (struct mq_slice){ body, BODY_SIZE };
+}
+
+/* One connection's worth: keeps `window` sends under way until it breaks or we are told to stop. Returns numbers used up. */
+static int64_t produce_on(struct link *l, const char *topic, int queues, int window, FILE *ledger, int64_t first)
+{
+	static int64_t number_of[IN_FLIGHT_MAX];
+	struct mq_command cmd;
+	char body[BODY_SIZE];
+	int64_t next = first;
+	int pending = 0;
+
+	while (!stopping || pending > 0) {
+		while (!stopping && pending < window) {
+			send_command(&cmd, topic, queues, next, body);
+			number_of[cmd.opaque] = next++;
+			if (!link_send(l, &cmd))
+				return next;
+			pending++;
+		}
+
+		_cleanup_(mq_frame_unrefp) struct mq_frame *frame = link_answer(l, &cmd);
+		if (!frame)
+			return next;
+		pending--;
+		if (cmd.code == MQ_SUCCESS) {
+			fprintf(ledger, "%" PRId64 " %" PRId64 " %" PRId64 "\n", number_of[cmd.opaque % IN_FLIGHT_MAX],
+				answer_i64(&cmd, "queueId"), answer_i64(&cmd, "queueOffset"));
+			fflush(ledger);
+		}
+	}
+	return next;
+}
+
+static int produce(struct link *l, const char *topic, int queues, int window, const char *path)
+{
+	FILE *ledger = fopen(path, "w");
+	int64_t next = 0;
+
+	if (!ledger)
+		fail(path, strerror(errno));
+	while (!stopping) {
+		if (!link_open(l)) {
+			(void)poll(NULL, 0, RETRY_MS);
+			continue;
+		}
+		next = produce_on(l, topic, queues, window, ledger, next);
+		link_close(l);
+	}
+	fprintf(ledger, "sent %" PRId64 "\n", next);
+	return fclose(ledger) == 0 ? 0 : 1;
+}
+
+/* What the ledger says of one number, and what was found. */
+struct entry {
+	int64_t offset; /* -1: not acknowledged */
+	int32_t queue;
+	int32_t n_found;
+};
+
+struct book {
+	struct entry *entries;
+	int64_t n; /* numbers sent */
+	int64_t n_acknowledged;
+};
+
+static void book_read(struct book *b, const char *path)
+{
+	FILE *ledger = fopen(path, "r");
+	int64_t number, offset, capacity = 0;
+	char line[128];
+	int queue;
+
+	if (!ledger)
+		fail(path, strerror(errno));
+	b->n = -1;
+	while (fgets(line, sizeof line, ledger)) {
+		if (sscanf(line, "sent %" SCNd64, &b->n) == 1)
+			break;
+		if (sscanf(line, "%" SCNd64 " %d %" SCNd64, &number, &queue, &offset) != 3)
+			fail("bad line in the ledger", line);
+		if (number >= capacity) {
+			int64_t wanted = number * 2 + 1024;
+
+			b->entries = reallocarray(b->entries, (size_t)wanted, sizeof *b->entries);
+			if (!b->entries)
+				fail("ledger", "out of memory");
+			for (int64_t i = capacity; i < wanted; i++)
+				b->entries[i] = (struct entry){ .offset = -1 };
+			capacity = wanted;
+		}
+		b->entries[number] = (struct entry){ .offset = offset, .queue = queue };
+		b->n_acknowledged++;
+	}
+	fclose(ledger);
+	if (b->n < 0)
+		fail(path, "the run did not finish: there is no line 'sent N'");
+	if (b->n > capacity) {
+		b->entries = reallocarray(b->entries, (size_t)b->n, sizeof *b->entries);
+		if (!b->entries)
+			fail("ledger", "out of memory");
+		for (int64_t i = capacity; i < b->n; i++)
+			b->entries[i] = (struct entry){ .offset = -1 };
+	}
+}
+
+static unsigned n_faults;
+
+static void fault(const char *what, int64_t number, int queue, int64_t offset)
+{
+	if (n_faults++ < 20)
+		printf("# %s: number %" PRId64 ", queue %d, offset %" PRId64 "\n", what, number, queue, offset);
+}
+
+static void check_record(struct book *b, const struct mq_record *r, int queue, int64_t expected)
+{
+	int64_t number = strtoll(r->body.p, NULL, 10);
+
+	if (r->queue_offset != expected)
+		fault("offsets are not dense", number, queue, r->queue_offset);
+	if (r->body.n != BODY_SIZE || number < 0 || number >= b->n) {
+		fault("delivered but never sent", number, queue, r->queue_offset);
+		return;
+	}
+	struct entry *e = &b->entries[number];
+	if (++e->n_found > 1)
+		fault("delivered twice", number, queue, r->queue_offset);
+	if (e->offset >= 0 && (e->offset != r->queue_offset || e->queue != queue))
+		fault("not where it was acknowledged", number, queue, r->queue_offset);
+}
+
+static void pull_command(struct mq_command *cmd, const char *topic, int queue, int64_t offset)
+{
+	mq_command_request(cmd, MQ_PULL_MESSAGE);
+	mq_command_add(cmd, "consumerGroup", MQ_SLICE("ledger"));
+	mq_command_add(cmd, "topic", mq_slice_of(topic));
+	mq_command_add_i64(cmd, "queueId", queue);
+	mq_command_add_i64(cmd, "queueOffset", offset);
+	mq_command_add(cmd, "maxMsgNums", MQ_SLICE("32"));
+	mq_command_add(cmd, "sysFlag", MQ_SLICE("4")); /* the subscription is in the header */
+	mq_command_add(cmd, "commitOffset", MQ_SLICE("0"));
+	mq_command_add(cmd, "suspendTimeoutMillis", MQ_SLICE("0"));
+	mq_command_add(cmd, "subscription", MQ_SLICE("*"));
+	mq_command_add(cmd, "subVersion", MQ_SLICE("0"));
+}
+
+static int64_t verify_queue(struct link *l, struct book *b, const char *topic, int queue)
+{
+	struct mq_command cmd;
+	int64_t offset = 0, n = 0;
+
+	for (;;) {
+		pull_command(&cmd, topic, queue, offset);
+		if (!link_send(l, &cmd))
+			fail("pull", "connection lost");
+		_cleanup_(mq_frame_unrefp) struct mq_frame *frame = link_answer(l, &cmd);
+		if (!frame)
+			fail("pull", "connection lost");
+		if (cmd.code == MQ_PULL_NOT_FOUND || (cmd.code == MQ_PULL_OFFSET_MOVED && offset == 0 && n == 0))
+			return n;
+		if (cmd.code != MQ_SUCCESS)
+			fail("pull answered", mq_response_name(cmd.code));
+
+		for (struct mq_slice rest = cmd.body; rest.n > 0;) {
+			struct mq_record r;
+			int size = mq_record_decode(rest, &r);
+
+			if (size < 0)
+				fail("pull", "broken record");
+			check_record(b, &r, queue, offset++);
+			rest.p += size;
+			rest.n -= (size_t)size;
+			n++;
+		}
+	}
+}
+
+static int verify(struct link *l, const char *topic, int queues, const char *path)
+{
+	struct book b = {};
+	int64_t found = 0, lost = 0;
+
+	book_read(&b, path);
+	if (!link_open(l))
+		fail(l->address.text, "cannot connect");
+	for (int queue = 0; queue < queues; queue++)
+		found += verify_queue(l, &b, topic, queue);
+	link_close(l);
+
+	for (int64_t i = 0; i < b.n; i++) {
+		if (b.entries[i].offset >= 0 && b.entries[i].n_found == 0) {
+			fault("acknowledged but lost", i, b.entries[i].queue, b.entries[i].offset);
+			lost++;
+		}
+	}
+	printf("# %" PRId64 " sent, %" PRId64 " acknowledged, %" PRId64 " found, %" PRId64 " lost, %u faults\n", b.n, b.n_acknowledged,
+	       found, lost, n_faults);
+	free(b.entries);
+	return n_faults == 0 && b.n_acknowledged > 0 ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+	static struct link l;
+	struct mq_error err;
+
+	bool is_produce = argc == 7 && strcmp(argv[1], "produce") == 0;
+	bool is_verify = argc == 6 && strcmp(argv[1], "verify") == 0;
+	if (!is_produce && !is_verify) {
+		fprintf(stderr, "usage: ledger produce ADDRESS TOPIC QUEUES IN-FLIGHT LEDGER\n"
+				"       ledger verify ADDRESS TOPIC QUEUES LEDGER\n");
+		return 64;
+	}
+	if (mq_address_parse(&l.address, mq_slice_of(argv[2]), &err) < 0)
+		fail(argv[2], err.text);
+	int queues = atoi(argv[4]);
+	if (queues < 1 || queues > QUEUES_MAX)
+		fail(argv[4], "that many queues are not possible");
+
+	signal(SIGPIPE, SIG_IGN);
+	if (is_verify)
+		return verify(&l, argv[3], queues, argv[5]);
+
+	int window = atoi(argv[5]);
+	if (window < 1 || window >= IN_FLIGHT_MAX)
+		fail(argv[5], "that many requests in flight are not possible");
+	struct sigaction action = { .sa_handler = on_signal };
+	sigaction(SIGTERM, &action, NULL);
+	return produce(&l, argv[3], queues, window, argv[6]);
+}
