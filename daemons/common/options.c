@@ -332,7 +332,8 @@ static int load_pair(void *user, unsigned number, struct mq_slice key, struct mq
 		snprintf(where, sizeof where, "%s %.*s", l->source, (int)(key.n > 64 ? 64 : key.n), key.p);
 
 	if (line && line->type == OPTION_IGNORED)
-		mq_log(LOG_WARNING, "%s: '%s' has no meaning here and is ignored: %s", where, line->key, line->help);
+		mq_log(LOG_WARNING, "%s: '%s' concerns Apache's server only and is ignored%s%s", where, line->key,
+		       line->help ? ": " : "", line->help ? line->help : "");
 	r = options_set(l->table, l->config, key, value, false, &why);
 	return r < 0 ? mq_error_set(err, -EINVAL, "%s: %s", where, why.text) : 0;
 }

@@ -1,0 +1,69 @@
+#include "daemons/common/activation.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+static bool is_stream_listener(int fd)
+{
+	return sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) > 0 || sd_is_socket(fd, AF_INET, SOCK_STREAM, 1) > 0 ||
+	       sd_is_socket(fd, AF_INET6, SOCK_STREAM, 1) > 0;
+}
+
+int activation_inherit(struct activation *ret, struct mq_error *err)
+{
+	char **names = NULL;
+	int n = sd_listen_fds_with_names(1, &names), r = 0;
+
+	*ret = (struct activation){};
+	if (n < 0)
+		return mq_error_set(err, n, "cannot take over the sockets of the service manager: %s", strerror(-n));
+	if (n > ACTIVATION_MAX)
+		r = mq_error_set(err, -E2BIG, "the service manager passed %d sockets, at most %d are expected", n, ACTIVATION_MAX);
+	for (int i = 0; i < n; i++) {
+		const char *name = names && names[i] ? names[i] : "";
+		int fd = SD_LISTEN_FDS_START + i;
+
+		if (r == 0 && !is_stream_listener(fd))
+			r = mq_error_set(err, -EINVAL, "the inherited descriptor '%s' is not a listening stream socket", name);
+		if (r == 0) {
+			struct activation_socket *s = &ret->sockets[ret->n_sockets++];
+
+			snprintf(s->name, sizeof s->name, "%s", name);
+			s->fd = fd;
+		}
+		free(names ? names[i] : NULL);
+	}
+	free(names);
+	return r;
+}
+
+int activation_take(struct activation *a, const char *name)
+{
+	for (unsigned i = 0; i < a->n_sockets; i++) {
+		int fd = a->sockets[i].fd;
+
+		if (strcmp(a->sockets[i].name, name))
+			continue;
+		a->sockets[i] = a->sockets[--a->n_sockets];
+		return fd;
+	}
+	return -ENOENT;
+}
+
+int activation_take_or_listen(struct activation *a, const char *name, const char *otherwise, struct mq_error *err)
+{
+	int fd = activation_take(a, name), r;
+	struct mq_address address;
+
+	if (fd >= 0)
+		return fd;
+	if (!strcmp(otherwise, "none"))
+		return -ENOENT;
+	r = mq_address_parse(&address, mq_slice_of(otherwise), err);
+	return r < 0 ? r : mq_address_listen(&address, err);
+}
