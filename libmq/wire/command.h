@@ -47,7 +47,9 @@ struct mq_command {
 	char text[MQ_FIELD_TEXT];
 };
 
-/* Fills *cmd from the frame, which must outlive it. An unknown language name becomes MQ_OTHER, null fields are left out.
+/* Fills *cmd from the frame, which must outlive it. Once per frame: JSON strings are unescaped in place.
+ * An unknown language becomes MQ_OTHER, null fields are left out, an empty remark counts as absent; in binary headers
+ * empty fields too, and the POP codes, which have only 16 bits there (frame.md section 4), get their full number back.
  * -EBADMSG with a sentence in *err (may be NULL): the header is not what its codec says. */
 int mq_command_decode(struct mq_command *cmd, struct mq_frame *frame, struct mq_error *err) _must_check_;
 
@@ -58,16 +60,33 @@ void mq_command_response(struct mq_command *cmd, const struct mq_command *reques
 
 /* Add one extField. `name` and `value` are borrowed until the command was encoded; asserts on too many fields or
  * too much text, since what we send is ours. mq_command_add_copy copies the value into text[]. */
-void mq_command_add(struct mq_command *cmd, const char *name, struct mq_slice value);
+void mq_command_add_slice(struct mq_command *cmd, struct mq_slice name, struct mq_slice value);
+void mq_command_add_slice_i64(struct mq_command *cmd, struct mq_slice name, int64_t value);
 void mq_command_add_copy(struct mq_command *cmd, const char *name, struct mq_slice value);
-void mq_command_add_i64(struct mq_command *cmd, const char *name, int64_t value);
 void mq_command_add_bool(struct mq_command *cmd, const char *name, bool value);
 
-/* The value of an extField, or NULL. */
-const struct mq_slice *mq_command_field(const struct mq_command *cmd, const char *name);
+/* The value of an extField, or NULL; the last one when it is there twice. */
+const struct mq_slice *mq_command_field_slice(const struct mq_command *cmd, struct mq_slice name);
+
+/* These are inline so that the length of a literal name costs nothing. */
+static inline void mq_command_add(struct mq_command *cmd, const char *name, struct mq_slice value)
+{
+	mq_command_add_slice(cmd, mq_slice_of(name), value);
+}
+
+static inline void mq_command_add_i64(struct mq_command *cmd, const char *name, int64_t value)
+{
+	mq_command_add_slice_i64(cmd, mq_slice_of(name), value);
+}
+
+static inline const struct mq_slice *mq_command_field(const struct mq_command *cmd, const char *name)
+{
+	return mq_command_field_slice(cmd, mq_slice_of(name));
+}
 
 /* Appends the whole frame to `out`: prefix, header in cmd->codec, then cmd->body (copied) or, when `body` is not NULL,
- * everything in `body` (moved, not copied; `body` is empty afterwards). -ENOMEM, -EMSGSIZE. */
+ * everything in `body` (moved, not copied; `body` is empty afterwards). Text that is no UTF-8 is written with '?' for
+ * each bad byte in JSON. -ENOMEM, -EMSGSIZE (longer than the prefix can say); nothing was appended then. */
 int mq_command_encode(const struct mq_command *cmd, struct evbuffer *body, struct evbuffer *out) _must_check_;
 
 const char *mq_language_name(unsigned language);

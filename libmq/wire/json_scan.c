@@ -1,0 +1,393 @@
+#include "libmq/wire/json_scan.h"
+
+#include <errno.h>
+#include <stdint.h>
+
+/* What a byte means inside a string or a token. */
+enum {
+	BYTE_QUOTE = 1,  /* ends a string, starts an escape: " ' \ */
+	BYTE_TOKEN = 2,  /* part of a bare token */
+	BYTE_ESCAPE = 4, /* cannot stand in a string that we write: control characters, " \ and non-ASCII, to be checked */
+	BYTE_BRACKET = 8,
+};
+
+static const uint8_t byte_class[256] = {
+	[0 ... 31] = BYTE_ESCAPE,
+	[128 ... 255] = BYTE_ESCAPE,
+	['"'] = BYTE_QUOTE | BYTE_ESCAPE,
+	['\\'] = BYTE_QUOTE | BYTE_ESCAPE,
+	['\''] = BYTE_QUOTE,
+	['0' ... '9'] = BYTE_TOKEN,
+	['a' ... 'z'] = BYTE_TOKEN,
+	['A' ... 'Z'] = BYTE_TOKEN,
+	['_'] = BYTE_TOKEN,
+	['$'] = BYTE_TOKEN,
+	['+'] = BYTE_TOKEN,
+	['-'] = BYTE_TOKEN,
+	['.'] = BYTE_TOKEN,
+	['{'] = BYTE_BRACKET,
+	['}'] = BYTE_BRACKET,
+	['['] = BYTE_BRACKET,
+	[']'] = BYTE_BRACKET,
+};
+
+static unsigned class_of(char c)
+{
+	return byte_class[(uint8_t)c];
+}
+
+/* Stays at the slash of a comment that does not end. */
+static bool scan_comment(struct mq_scan *s)
+{
+	const char *end = s->end;
+	char *p = s->p + 1;
+
+	if (p < end && *p == '/') {
+		while (p < end && *p != '\n')
+			p++;
+	} else if (p < end && *p == '*') {
+		for (p++; end - p >= 2 && !(p[0] == '*' && p[1] == '/'); p++)
+			;
+		if (end - p < 2)
+			return false;
+		p += 2;
+	} else {
+		return false;
+	}
+	s->p = p;
+	return true;
+}
+
+void mq_scan_blanks(struct mq_scan *s)
+{
+	while (s->p < s->end) {
+		char c = *s->p;
+
+		if (c == ' ' || (c >= '\b' && c <= '\r'))
+			s->p++;
+		else if (c != '/' || !scan_comment(s))
+			return;
+	}
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* n digits at p; negative when one is none. */
+static int hex_number(const char *p, unsigned n)
+{
+	int v = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		int d = hex_digit(p[i]);
+
+		if (d < 0)
+			return -1;
+		v = v << 4 | d;
+	}
+	return v;
+}
+
+/* Behind "\u": four digits, and for a pair of surrogates "\uXXXX" more. Never writes more than it reads. */
+static char *unescape_unicode(struct mq_scan *s, char *w)
+{
+	int c, low;
+
+	if (s->end - s->p < 4 || (c = hex_number(s->p, 4)) < 0)
+		return NULL;
+	s->p += 4;
+	if (c < 0x80) {
+		*w = (char)c;
+		return w + 1;
+	}
+	if (c < 0xd800 || c > 0xdfff)
+		return mq_utf8_put(w, (unsigned)c);
+
+	if (c < 0xdc00 && s->end - s->p >= 6 && s->p[0] == '\\' && s->p[1] == 'u') {
+		low = hex_number(s->p + 2, 4);
+		if (low >= 0xdc00 && low <= 0xdfff) {
+			s->p += 6;
+			return mq_utf8_put(w, 0x10000u + ((unsigned)(c - 0xd800) << 10) + (unsigned)(low - 0xdc00));
+		}
+	}
+	*w = '?';
+	return w + 1;
+}
+
+/* At a backslash: one escape. The list is fastjson's, a superset of JSON's. NULL when it is not in it. */
+static char *unescape(struct mq_scan *s, char *w)
+{
+	int c;
+
+	if (s->end - s->p < 2)
+		return NULL;
+	c = s->p[1];
+	s->p += 2;
+	switch (c) {
+	case 'u':
+		return unescape_unicode(s, w);
+	case 'x':
+		if (s->end - s->p < 2 || (c = hex_number(s->p, 2)) < 0)
+			return NULL;
+		s->p += 2;
+		return mq_utf8_put(w, (unsigned)c);
+	case '0' ... '7':
+		c -= '0';
+		break;
+	case 'b':
+		c = '\b';
+		break;
+	case 't':
+		c = '\t';
+		break;
+	case 'n':
+		c = '\n';
+		break;
+	case 'v':
+		c = '\v';
+		break;
+	case 'f':
+	case 'F':
+		c = '\f';
+		break;
+	case 'r':
+		c = '\r';
+		break;
+	case '"':
+	case '\'':
+	case '/':
+	case '\\':
+		break;
+	default:
+		s->p -= 2;
+		return NULL;
+	}
+	*w = (char)c;
+	return w + 1;
+}
+
+int mq_scan_string(struct mq_scan *s, struct mq_slice *ret)
+{
+	char quote = *s->p++;
+	char *begin = s->p, *p = begin, *w;
+	const char *end = s->end;
+
+	while (p < end && !(class_of(*p) & BYTE_QUOTE && (*p == quote || *p == '\\')))
+		p++;
+
+	for (w = p; p < end && *p != quote;) {
+		if (*p == '\\') {
+			s->p = p;
+			w = unescape(s, w);
+			if (!w)
+				return -EBADMSG;
+			p = s->p;
+		} else {
+			*w++ = *p++;
+		}
+	}
+	if (p == end) {
+		s->p = p;
+		return -EBADMSG;
+	}
+	s->p = p + 1;
+	*ret = (struct mq_slice){ begin, (size_t)(w - begin) };
+	return 0;
+}
+
+int mq_scan_token(struct mq_scan *s, struct mq_slice *ret)
+{
+	char *begin = s->p, *p = begin;
+
+	while (p < s->end && class_of(*p) & BYTE_TOKEN)
+		p++;
+	if (p == begin)
+		return -EBADMSG;
+	s->p = p;
+	*ret = (struct mq_slice){ begin, (size_t)(p - begin) };
+	return 0;
+}
+
+/* At a quote: to behind the closing one, changing nothing. */
+static bool skip_string(struct mq_scan *s)
+{
+	char quote = *s->p++;
+
+	for (; s->p < s->end; s->p++) {
+		if (*s->p == quote) {
+			s->p++;
+			return true;
+		}
+		if (*s->p == '\\' && ++s->p == s->end)
+			break;
+	}
+	return false;
+}
+
+static int skip_nested(struct mq_scan *s)
+{
+	uint64_t is_object = 0; /* one bit per open bracket */
+	unsigned depth = 0;
+
+	do {
+		mq_scan_space(s);
+		if (s->p >= s->end)
+			return -EBADMSG;
+		if (mq_scan_at_string(s)) {
+			if (!skip_string(s))
+				return -EBADMSG;
+			continue;
+		}
+		if (!(class_of(*s->p) & BYTE_BRACKET)) {
+			if (class_of(*s->p) & BYTE_QUOTE || *s->p == '/')
+				return -EBADMSG;
+			s->p++;
+			continue;
+		}
+		if (*s->p == '{' || *s->p == '[') {
+			if (depth == 64)
+				return -EBADMSG;
+			is_object = is_object << 1 | (*s->p == '{');
+			depth++;
+		} else {
+			if ((is_object & 1) != (*s->p == '}'))
+				return -EBADMSG;
+			is_object >>= 1;
+			depth--;
+		}
+		s->p++;
+	} while (depth > 0);
+	return 0;
+}
+
+int mq_scan_skip(struct mq_scan *s, struct mq_slice *ret)
+{
+	char *begin;
+	int r = 0;
+
+	mq_scan_space(s);
+	begin = s->p;
+	if (begin >= s->end)
+		return -EBADMSG;
+	if (*begin == '{' || *begin == '[')
+		r = skip_nested(s);
+	else if (!mq_scan_at_string(s))
+		return mq_scan_token(s, ret);
+	else if (!skip_string(s))
+		r = -EBADMSG;
+	if (r < 0)
+		return r;
+	*ret = (struct mq_slice){ begin, (size_t)(s->p - begin) };
+	return 0;
+}
+
+int mq_scan_more(struct mq_scan *s, char close)
+{
+	bool has_comma = false;
+
+	while (mq_scan_take(s, ','))
+		has_comma = true;
+	if (mq_scan_take(s, close))
+		return 0;
+	return has_comma && s->p < s->end ? 1 : -EBADMSG;
+}
+
+char *mq_utf8_put(char *out, unsigned c)
+{
+	if (c < 0x80) {
+		*out++ = (char)c;
+	} else if (c < 0x800) {
+		*out++ = (char)(0xc0 | c >> 6);
+		*out++ = (char)(0x80 | (c & 0x3f));
+	} else if (c < 0x10000) {
+		*out++ = (char)(0xe0 | c >> 12);
+		*out++ = (char)(0x80 | (c >> 6 & 0x3f));
+		*out++ = (char)(0x80 | (c & 0x3f));
+	} else {
+		*out++ = (char)(0xf0 | c >> 18);
+		*out++ = (char)(0x80 | (c >> 12 & 0x3f));
+		*out++ = (char)(0x80 | (c >> 6 & 0x3f));
+		*out++ = (char)(0x80 | (c & 0x3f));
+	}
+	return out;
+}
+
+unsigned mq_utf8_get(const char *p, unsigned n)
+{
+	static const uint8_t lead_mask[] = { 0, 0x7f, 0x1f, 0x0f, 0x07 };
+	unsigned c = (uint8_t)p[0] & lead_mask[n];
+
+	for (unsigned i = 1; i < n; i++)
+		c = c << 6 | ((uint8_t)p[i] & 0x3f);
+	return c;
+}
+
+unsigned mq_utf8_length(const char *p, const char *end)
+{
+	static const unsigned least[] = { 0, 0, 0x80, 0x800, 0x10000 }; /* shorter forms exist below */
+	uint8_t lead = (uint8_t)*p;
+	unsigned n, c;
+
+	if (lead < 0x80)
+		return 1;
+	n = lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+	if (n == 0 || (size_t)(end - p) < n)
+		return 0;
+	for (unsigned i = 1; i < n; i++)
+		if (((uint8_t)p[i] & 0xc0) != 0x80)
+			return 0;
+	c = mq_utf8_get(p, n);
+	return c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) ? 0 : n;
+}
+
+static char *escape_control(char *out, char c)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	static const char letter[32] = { ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r' };
+
+	*out++ = '\\';
+	if (c == '"' || c == '\\') {
+		*out++ = c;
+	} else if (letter[(uint8_t)c]) {
+		*out++ = letter[(uint8_t)c];
+	} else {
+		memcpy(out, "u00", 3);
+		out[3] = hex[(uint8_t)c >> 4];
+		out[4] = hex[(uint8_t)c & 15];
+		out += 5;
+	}
+	return out;
+}
+
+char *mq_json_escape(char *out, struct mq_slice text)
+{
+	const char *p = text.p, *end = text.p + text.n;
+
+	while (p < end) {
+		unsigned n;
+
+		if (!(class_of(*p) & BYTE_ESCAPE)) {
+			*out++ = *p++;
+			continue;
+		}
+		if ((uint8_t)*p < 0x80) {
+			out = escape_control(out, *p++);
+			continue;
+		}
+		n = mq_utf8_length(p, end);
+		if (n == 0) {
+			*out++ = '?';
+			p++;
+			continue;
+		}
+		memcpy(out, p, n);
+		out += n;
+		p += n;
+	}
+	return out;
+}
