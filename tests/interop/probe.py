@@ -186,6 +186,7 @@ def requests():
     yield "create-topic-system-name", br, 17, topic_config("TBW102", 4, 4), b""
     yield "create-topic-long-name", br, 17, topic_config("t" * 128, 4, 4), b""
     yield "create-topic-no-name", br, 17, topic_config("", 4, 4), b""
+    yield "create-topic-one-queue", br, 17, topic_config("ProbeOneQueue", 1, 1), b""
     yield "create-topic-more-read", br, 17, topic_config("ProbeMoreRead", 6, 2), b""
     yield "create-topic-read-only", br, 17, topic_config("ProbeReadOnly", 4, 4, perm=4), b""
     yield "create-topic-write-only", br, 17, topic_config("ProbeWriteOnly", 4, 4, perm=2), b""
@@ -195,7 +196,7 @@ def requests():
     yield "send-v2", br, 310, send_v2(topic, i="TAGS\x01B\x02"), b"two"
     yield "send-batch", br, 320, send_v2(topic, m="true"), batch_entry(b"three") + batch_entry(b"four", b"TAGS\x01A\x02")
     yield "send-batch-code-without-m", br, 320, send_v2(topic, e=1), batch_entry(b"one message")
-    yield "send-negative-queue", br, 310, send_v2("ProbeMoreRead", e=-1), b"x"
+    yield "send-negative-queue", br, 310, send_v2("ProbeOneQueue", e=-1), b"x"
     yield "send-queue-4-of-4", br, 310, send_v2(topic, e=4), b"x"
     yield "send-read-queue", br, 310, send_v2("ProbeMoreRead", e=5), b"x"
     yield "send-queue-beyond-read", br, 310, send_v2("ProbeMoreRead", e=6), b"x"

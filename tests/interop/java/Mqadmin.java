@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.function.UnaryOperator;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+
+import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.tools.command.MQAdminStartup;
+
+/**
+ * Runs mqadmin's commands in one JVM: `java Mqadmin HOST:PORT PREFIX`. Lines as those of Interop.
+ *
+ * A command passes when its output has the wanted text; its outcome is the output without addresses, ids and times.
+ */
+public final class Mqadmin {
+	/** Settings whose defaults clients and administrators meet. */
+	private static final Set<String> SETTINGS = Set.of("brokerName", "brokerClusterName", "brokerId", "brokerIP1",
+			"brokerPermission", "autoCreateTopicEnable", "autoCreateSubscriptionGroup", "defaultTopicQueueNums",
+			"maxMessageSize", "messageDelayLevel", "flushDiskType", "fileReservedTime", "deleteWhen",
+			"enablePropertyFilter", "longPollingEnable", "transactionCheckMax", "timerMaxDelaySec");
+
+	/** Topics that every broker has; Apache's also has some for its own bookkeeping. */
+	private static final Set<String> SYSTEM_TOPICS = Set.of("BenchmarkTest", "DefaultCluster", "DefaultCluster_REPLY_TOPIC",
+			"RMQ_SYS_TRANS_HALF_TOPIC", "SCHEDULE_TOPIC_XXXX", "SELF_TEST_TOPIC", "TBW102", "broker-a");
+
+	private final String namesrv;
+	private boolean allPass = true;
+
+	private Mqadmin(String namesrv) {
+		this.namesrv = namesrv;
+	}
+
+	private String output(String... command) {
+		PrintStream out = System.out;
+		PrintStream err = System.err;
+		ByteArrayOutputStream text = new ByteArrayOutputStream();
+		PrintStream capture = new PrintStream(text, true);
+		String[] args = Arrays.copyOf(command, command.length + 2);
+
+		args[command.length] = "-n";
+		args[command.length + 1] = namesrv;
+		System.setOut(capture);
+		System.setErr(capture);
+		try {
+			MQAdminStartup.main0(args, null);
+		} finally {
+			System.setOut(out);
+			System.setErr(err);
+		}
+		return text.toString();
+	}
+
+	/* ---- outcomes ---- */
+
+	private static String plain(String output) {
+		return output.lines()
+				.filter(l -> !l.isBlank() && !l.startsWith("\tat ") && !l.startsWith("\t...") && !l.startsWith("See https:"))
+				.map(l -> l.replaceAll("127\\.0\\.0\\.1:\\d+", "HOST:PORT")
+						.replaceAll("\\b[0-9A-F]{32,}\\b", "ID")
+						.replaceAll("\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d([,.]\\d+)?", "DATE")
+						.replaceAll("\\b1[5-9]\\d{11}\\b", "TIME")
+						.replaceAll("\\d+ms\\b", "Nms")
+						.replaceAll("\\bV5_\\d+_\\d+\\b", "VERSION")
+						.replaceAll("(storeSize=|[cC]ommitLog ?Offset[=:] *)\\d+", "$1N")
+						.replaceAll("\\s+", " ").trim())
+				.collect(Collectors.joining(" | "));
+	}
+
+	private static String sorted(String output) {
+		return output.lines().filter(l -> !l.isBlank()).sorted().collect(Collectors.joining("\n"));
+	}
+
+	/** Without the topics and groups that other suites left on the server. */
+	private static String mine(String output, World w) {
+		return output.lines().filter(l -> l.contains(w.name("")) || l.startsWith("#") || SYSTEM_TOPICS.contains(l))
+				.collect(Collectors.joining("\n"));
+	}
+
+	/** The first columns; the others are rates and fill levels. */
+	private static String clusterColumns(String output) {
+		return output.lines().filter(l -> !l.isBlank()).map(l -> {
+			String[] c = l.trim().split(l.startsWith("#") ? "\\s+#" : "\\s+");
+			return String.join(" ", Arrays.copyOf(c, Math.min(5, c.length)));
+		}).collect(Collectors.joining("\n"));
+	}
+
+	private static String keys(String output) {
+		return output.lines().map(l -> l.split(" *: ")[0].trim())
+				.filter(k -> !k.isEmpty() && !k.contains("/")).sorted().collect(Collectors.joining("\n"));
+	}
+
+	private static String settings(String output) {
+		var found = new TreeMap<String, String>();
+
+		output.lines().map(l -> l.split(" *= *", 2)).filter(kv -> kv.length == 2 && SETTINGS.contains(kv[0].trim()))
+				.forEach(kv -> found.put(kv[0].trim(), kv[1].trim()));
+		return found.toString();
+	}
+
+	/* ---- steps ---- */
+
+	/** Runs a command; `wanted` is a regular expression that its output must contain. */
+	private String step(String name, String wanted, UnaryOperator<String> shown, String... command) {
+		String output = output(command);
+
+		System.out.println("case " + name + ": " + plain(shown.apply(output)));
+		if (Pattern.compile(wanted, Pattern.DOTALL).matcher(output).find()) {
+			System.out.println("ok - " + name);
+		} else {
+			System.out.println("not ok - " + name + ": the output lacks " + wanted);
+			System.err.println(output);
+			allPass = false;
+		}
+		return output;
+	}
+
+	private String step(String name, String wanted, String... command) {
+		return step(name, wanted, UnaryOperator.identity(), command);
+	}
+
+	private static String first(String output, String regex) {
+		Matcher m = Pattern.compile(regex).matcher(output);
+
+		return m.find() ? m.group(1) : "not-found";
+	}
+
+	private void run(World w) throws Exception {
+		String topic = w.name("topic");
+		String group = w.name("group");
+
+		step("clusterList", "DefaultCluster +broker-a +0 +" + w.broker, Mqadmin::clusterColumns, "clusterList");
+		step("updateTopic", "create topic to .* success", "updateTopic", "-c", "DefaultCluster", "-t", topic,
+				"-r", "4", "-w", "4");
+		step("updateTopic-on-broker", "create topic to .* success", "updateTopic", "-b", w.broker, "-t", topic + "-2");
+		step("updateTopic-bad-name", "illegal characters", "updateTopic", "-b", w.broker, "-t", "bad name");
+		step("topicList", "(?m)^" + topic + "$", o -> sorted(mine(o, w)), "topicList");
+		step("topicRoute", "\"readQueueNums\":4", "topicRoute", "-t", topic);
+		step("topicRoute-unknown", "CODE: 17", "topicRoute", "-t", w.name("none"));
+		step("topicClusterList", "DefaultCluster", "topicClusterList", "-t", topic);
+
+		String sent = step("sendMessage", "broker-a +1 +SEND_OK", "sendMessage", "-t", topic, "-p", "hello mqadmin",
+				"-k", "mqadmin-key", "-c", "tagA", "-b", "broker-a", "-i", "1");
+		String uniqueId = first(sent, "SEND_OK +([0-9A-F]{32,})");
+
+		for (int i = 0; i < 3; i++) {
+			Message m = World.message(topic, "tagB", "more " + i);
+
+			m.setKeys("more-" + i);
+			w.send(m, 2);
+		}
+		step("topicStatus", "broker-a +2 +0 +3 ", "topicStatus", "-t", topic);
+
+		String consumed = step("consumeMessage", "hello mqadmin", Mqadmin::sorted,
+				"consumeMessage", "-t", topic, "-g", group);
+		String offsetId = first(consumed, "msgId=([0-9A-F]{32})");
+
+		/* Apache builds its index behind the send. */
+		World.await("the index", () -> output("queryMsgByKey", "-t", topic, "-k", "mqadmin-key").contains(uniqueId));
+		step("queryMsgByKey", uniqueId + " +1 +0", o -> o.replaceAll("(?m)(ID|[0-9A-F]{32,}) +1 +0 .*$", "$1 1 0 INDEX"),
+				"queryMsgByKey", "-t", topic, "-k", "mqadmin-key");
+		step("queryMsgById", "OffsetID: +" + offsetId, Mqadmin::messageFields, "queryMsgById", "-t", topic, "-i", offsetId);
+		step("queryMsgByUniqueKey", "Keys: +\\[mqadmin-key\\]", Mqadmin::messageFields, "queryMsgByUniqueKey", "-t", topic,
+				"-i", uniqueId);
+
+		w.admin.updateConsumeOffset(w.broker, group, w.queue(topic, 2), 1);
+		step("consumerProgress", group + ".* 3\\s", o -> sorted(mine(o, w)), "consumerProgress");
+		step("consumerProgress-group", "Diff Total: 3", o -> o.replaceAll("Consume TPS: [\\d.]+", "Consume TPS: N"),
+				"consumerProgress", "-g", group);
+		step("consumerProgress-unknown", "CODE: 17", "consumerProgress", "-g", w.name("nobody"));
+		step("brokerStatus", "putTps", Mqadmin::keys, "brokerStatus", "-b", w.broker);
+		step("getBrokerConfig", "brokerName += +broker-a", Mqadmin::settings, "getBrokerConfig", "-b", w.broker);
+
+		step("deleteTopic", "delete topic .* from NameServer success", "deleteTopic", "-c", "DefaultCluster", "-t", topic);
+		step("topicRoute-deleted", "CODE: 17", "topicRoute", "-t", topic);
+	}
+
+	/** queryMsg... print a table of fields and then who consumed it, and store the body in a file named after the id. */
+	private static String messageFields(String output) {
+		List<String> varies = List.of("Store Host", "Born Host", "Message Body Path");
+
+		return output.lines().filter(l -> varies.stream().noneMatch(l::startsWith))
+				.collect(Collectors.joining("\n"));
+	}
+
+	public static void main(String[] args) throws Exception {
+		if (args.length != 2) {
+			System.err.println("usage: java Mqadmin HOST:PORT PREFIX");
+			System.exit(64);
+		}
+		Mqadmin mqadmin = new Mqadmin(args[0]);
+
+		try (World w = new World(args[0], args[1])) {
+			mqadmin.run(w);
+		}
+		System.exit(mqadmin.allPass ? 0 : 1);
+	}
+}
