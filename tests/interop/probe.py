@@ -3,6 +3,7 @@
 """Raw requests to a NameServer and a broker, for answers that no client library shows whole.
 
   probe.py wait HOST:PORT [--pid-files FILE...]   until the NameServer knows a broker that serves
+  probe.py gone HOST:PORT                         until the NameServer knows no broker
   probe.py run HOST:PORT                          prints every answer, with what differs between runs replaced
 
 `run` prints one line for each request: `probe NAME: code=N remark="..." ext={...} body=...`. Nothing is judged here; the
@@ -107,6 +108,16 @@ def wait(namesrv, pid_files):
                 sys.exit(f"probe.py: {namesrv} has no serving broker after {DEADLINE_S} s: {e}")
         alive(pid_files)
         time.sleep(0.05)
+
+
+def gone(namesrv):
+    deadline = time.monotonic() + DEADLINE_S
+    peer = Peer(namesrv)
+    while peer.ask(105, {"topic": "TBW102"})[0]["code"] != 17:
+        if time.monotonic() > deadline:
+            sys.exit(f"probe.py: {namesrv} still routes to a broker after {DEADLINE_S} s")
+        time.sleep(0.05)
+    peer.close()
 
 
 # ---- the requests -----------------------------------------------------------------------------
@@ -368,6 +379,8 @@ def run(namesrv):
 def main():
     if len(sys.argv) >= 3 and sys.argv[1] == "wait":
         wait(sys.argv[2], sys.argv[4:])
+    elif len(sys.argv) == 3 and sys.argv[1] == "gone":
+        gone(sys.argv[2])
     elif len(sys.argv) == 3 and sys.argv[1] == "run":
         run(sys.argv[2])
     else:

@@ -3,9 +3,10 @@
 #
 # Starts and stops a NameServer and a broker on loopback for the interoperability tests.
 #
-#   servers.sh start mqd|apache DIR NAMESRV_PORT BROKER_PORT
+#   servers.sh start KIND DIR NAMESRV_PORT BROKER_PORT
 #   servers.sh stop DIR
 #
+# KIND is mqd or apache, or NameServer and broker of different kinds: mqd+apache, apache+mqd.
 # DIR holds everything of the pair: configuration, store, logs, pid files. A start empties the store
 # and returns when the NameServer hands out a route to the broker; it fails, with the logs' ends, when that takes
 # longer than a minute.
@@ -22,7 +23,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
 
 # Apache's launch scripts open these to the broker; JDK 17 refuses its mapped files without them.
-java_open=(
+java_options=(
+	-XX:+UseSerialGC
 	--add-opens=java.base/java.lang=ALL-UNNAMED
 	--add-opens=java.base/java.nio=ALL-UNNAMED
 	--add-opens=java.base/sun.nio.ch=ALL-UNNAMED
@@ -42,101 +44,119 @@ service() {
 	echo $! >"$dir/$name.pid"
 }
 
-start_apache() {
-	: "${APACHE_LIB:?names the folder of the jars of Apache RocketMQ}"
-	export ROCKETMQ_HOME=$dir
-
+namesrv_apache() {
 	cat >"$dir/namesrv.conf" <<-END
 		listenPort=$namesrv_port
 		bindAddress=127.0.0.1
 		kvConfigPath=$dir/namesrv/kvConfig.json
 	END
-	# Files of 64 MiB let the store live in a temporary folder; the rest are Apache's defaults.
-	cat >"$dir/broker.conf" <<-END
-		brokerClusterName=DefaultCluster
-		brokerName=broker-a
+	service namesrv java -Xmx"${APACHE_NAMESRV_HEAP:-256m}" "${java_options[@]}" -Duser.home="$dir" \
+		-cp "$APACHE_LIB/*" org.apache.rocketmq.namesrv.NamesrvStartup -c "$dir/namesrv.conf"
+}
+
+# Files of 64 MiB let the store live in a temporary folder.
+broker_apache() {
+	broker_settings >"$dir/broker.conf"
+	cat >>"$dir/broker.conf" <<-END
 		brokerId=0
-		brokerIP1=127.0.0.1
 		bindAddress=127.0.0.1
-		listenPort=$broker_port
 		haListenPort=$((broker_port + 1))
-		namesrvAddr=127.0.0.1:$namesrv_port
-		storePathRootDir=$dir/store
 		storePathCommitLog=$dir/store/commitlog
 		mappedFileSizeCommitLog=67108864
 		diskMaxUsedSpaceRatio=95
 	END
-	service namesrv java -Xmx"${APACHE_NAMESRV_HEAP:-256m}" -XX:+UseSerialGC \
-		"${java_open[@]}" -Duser.home="$dir" -cp "$APACHE_LIB/*" \
-		org.apache.rocketmq.namesrv.NamesrvStartup -c "$dir/namesrv.conf"
-	service broker java -Xmx"${APACHE_BROKER_HEAP:-1g}" -XX:+UseSerialGC \
-		"${java_open[@]}" -Duser.home="$dir" -cp "$APACHE_LIB/*" \
-		org.apache.rocketmq.broker.BrokerStartup -c "$dir/broker.conf"
+	service broker java -Xmx"${APACHE_BROKER_HEAP:-1g}" "${java_options[@]}" -Duser.home="$dir" \
+		-cp "$APACHE_LIB/*" org.apache.rocketmq.broker.BrokerStartup -c "$dir/broker.conf"
 }
 
-start_mqd() {
-	local build=${MQD_BUILD:-$top/build}
+namesrv_mqd() {
 	local program
 
-	for program in namesrv/mq-namesrvd broker/mq-brokerd; do
-		[ -x "$build/daemons/$program" ] ||
-			die "$build/daemons/$program is missing: build mqd (ninja -C build) or set MQD_BUILD"
-	done
+	program=$(built namesrv/mq-namesrvd)
 	cat >"$dir/namesrv.conf" <<-END
 		listenPort=$namesrv_port
 		kvConfigPath=$dir/namesrv/kvConfig.json
 		localSocket=none
 	END
-	cat >"$dir/broker.conf" <<-END
+	service namesrv "$program" -c "$dir/namesrv.conf"
+}
+
+broker_mqd() {
+	local program
+
+	program=$(built broker/mq-brokerd)
+	broker_settings >"$dir/broker.conf"
+	echo "localSocket=none" >>"$dir/broker.conf"
+	service broker "$program" -c "$dir/broker.conf"
+}
+
+broker_settings() {
+	cat <<-END
 		brokerClusterName=DefaultCluster
 		brokerName=broker-a
 		brokerIP1=127.0.0.1
 		listenPort=$broker_port
 		namesrvAddr=127.0.0.1:$namesrv_port
 		storePathRootDir=$dir/store
-		localSocket=none
 	END
-	service namesrv "$build/daemons/namesrv/mq-namesrvd" -c "$dir/namesrv.conf"
-	service broker "$build/daemons/broker/mq-brokerd" -c "$dir/broker.conf"
+}
+
+built() {
+	local program=${MQD_BUILD:-$top/build}/daemons/$1
+
+	[ -x "$program" ] || die "$program is missing: build mqd (ninja -C build) or set MQD_BUILD"
+	echo "$program"
 }
 
 start() {
-	local kind=$1
+	local namesrv=${1%+*} broker=${1#*+}
 	dir=$2 namesrv_port=$3 broker_port=$4
 
-	stop "$dir"
+	case $namesrv/$broker in
+	mqd/mqd) ;;
+	apache/* | */apache)
+		: "${APACHE_LIB:?names the folder of the jars of Apache RocketMQ}"
+		;;
+	*) die "$1: say mqd, apache, mqd+apache or apache+mqd" ;;
+	esac
+	stop "$dir" || true
 	mkdir -p "$dir/namesrv"
 	dir=$(cd "$dir" && pwd)
 	rm -rf "$dir/store" "$dir/namesrv"/*
 
-	case $kind in
-	mqd | apache) "start_$kind" ;;
-	*) die "$kind: say mqd or apache" ;;
-	esac
+	export ROCKETMQ_HOME=$dir
+	"namesrv_$namesrv"
+	"broker_$broker"
 	if ! "$here/probe.py" wait "127.0.0.1:$namesrv_port" --pid-files "$dir"/{namesrv,broker}.pid; then
 		tail -n 20 "$dir"/{namesrv,broker}.log >&2
-		stop "$dir"
-		die "the servers of $kind did not come up in $dir"
+		stop "$dir" || true
+		die "the servers of $1 did not come up in $dir"
 	fi
 }
 
-# The broker first, so that it says goodbye to a living NameServer.
+# The broker first, so that it says goodbye to a living NameServer. Apache's servers take up to a minute for that, and nothing of
+# them is wanted any more: they are killed. Fails when one of ours did not stop by itself.
 stop() {
-	local name pid tries
+	local name pid tries status=0
 
 	for name in broker namesrv; do
 		[ -e "$1/$name.pid" ] || continue
 		pid=$(<"$1/$name.pid")
-		kill "$pid" 2>/dev/null || true
-		for ((tries = 0; tries < 200; tries++)); do
-			kill -0 "$pid" 2>/dev/null || break
-			sleep 0.1
-		done
-		if kill -KILL "$pid" 2>/dev/null; then
-			echo "servers.sh: $name ($pid) did not stop within 20 s and was killed" >&2
-		fi
 		rm -f "$1/$name.pid"
+		if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = java ]; then
+			kill -KILL "$pid"
+			continue
+		fi
+		kill "$pid" 2>/dev/null || continue
+		for ((tries = 0; tries < 200; tries++)); do
+			kill -0 "$pid" 2>/dev/null || continue 2
+			sleep 0.05
+		done
+		echo "servers.sh: the $name (process $pid) did not stop within 10 s and is killed" >&2
+		kill -KILL "$pid" 2>/dev/null || true
+		status=1
 	done
+	return "$status"
 }
 
 case "${1:-} $#" in
