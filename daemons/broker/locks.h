@@ -1,6 +1,8 @@
 /* Queue locks of orderly consumers (RebalanceLockManager; 41, 42). 60 s from the last call. Any thread. */
 #pragma once
 
+#include <stdint.h>
+
 #include "libmq/base/slice.h"
 
 struct broker;

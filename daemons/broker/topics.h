@@ -4,6 +4,7 @@
 
 #include "libmq/base/error.h"
 #include "libmq/base/slice.h"
+#include "libmq/wire/body_topics.h"
 
 struct broker;
 struct topics;
@@ -17,10 +18,6 @@ struct topic {
 	bool is_order, is_multi_tag;
 };
 
-struct data_version {
-	int64_t counter, state_version, timestamp;
-};
-
 /* Loads the meta rows and creates the system topics of behaviour.md section 1. */
 int topics_new(struct topics **ret, struct broker *b, struct mq_error *err) _must_check_;
 struct topics *topics_free(struct topics *t);
@@ -28,25 +25,38 @@ struct topics *topics_free(struct topics *t);
 /* 0, or -ENOENT. */
 int topics_get(struct topics *t, struct mq_slice name, struct topic *ret);
 
-/* Auto-creation on send (behaviour.md section 1). 0: exists now (*ret filled); -ENOENT: code 17. Others: store errors. */
+/* Auto-creation on send (behaviour.md section 1); the name was checked. 0: exists now (*ret filled); -ENOENT: code 17.
+ * Others: store errors. */
 int topics_create_on_send(struct topics *t, struct mq_slice name, struct mq_slice default_topic, int32_t default_queues,
 			  struct topic *ret) _must_check_;
 /* %RETRY%group of a heartbeat. */
 int topics_create_retry(struct topics *t, struct mq_slice name, int32_t queues, bool is_order) _must_check_;
 /* Code 17: create or update; `attributes` in the wire's "+k=v,-k" syntax. -EINVAL with upstream's text in *err. */
 int topics_update(struct topics *t, struct mq_slice name, const struct topic *config, struct mq_slice attributes, struct mq_error *err) _must_check_;
-/* Code 215. 0 also when unknown. */
+/* Code 215: configuration, queues and offsets. 0 also when unknown. */
 int topics_delete(struct topics *t, struct mq_slice name) _must_check_;
+/* The NameServers' order configuration names this topic. Unknown topics are left alone. */
+int topics_mark_order(struct topics *t, struct mq_slice name) _must_check_;
 
 bool topics_is_system(struct topics *t, struct mq_slice name);
 /* Not allowed as send target: behaviour.md section 2. */
 bool topics_forbids_send(struct mq_slice name);
-/* NULL when the name is fine, else upstream's text in *err. `is_group` picks the group's limits and words. */
+/* 0, else -EINVAL with upstream's text in *err. `is_group` picks the group's limits and words. */
 int topics_check_name(struct mq_slice name, bool is_group, struct mq_error *err) _must_check_;
+/* Whether all characters are allowed in names: ASCII letters, digits and % | - _ */
+bool topics_is_legal(struct mq_slice name);
 
-void topics_version(struct topics *t, struct data_version *ret);
-/* Body of code 21 and of registrations: {"dataVersion":..,"topicConfigTable":{..}, ...}; `only` (may be empty) restricts it to one topic. */
-int topics_encode_table(struct topics *t, struct mq_slice only, struct evbuffer *out) _must_check_;
+void topics_version(struct topics *t, struct mq_data_version *ret);
+
+/* What topics_encode_table() takes. All zero: the whole table as it is. */
+struct topics_range {
+	struct mq_slice only; /* one topic; n 0: any */
+	unsigned first, max;  /* of the names in order; max 0: no limit, in any order */
+	int32_t perm_without; /* permission bits that are not to be shown */
+};
+/* Body of code 21 and of registrations: {"dataVersion":..,"topicConfigTable":{..}, ...}. Returns how many topics there are in
+ * all, or -ENOMEM. */
+int topics_encode_table(struct topics *t, const struct topics_range *range, struct evbuffer *out) _must_check_;
 /* Body of one topic (351), -ENOENT. */
 int topics_encode(struct topics *t, struct mq_slice name, struct evbuffer *out) _must_check_;
 /* Calls each() for every topic, lock held: copy and leave. */
