@@ -2,7 +2,10 @@
  *
  * A turn is one event round: all readiness callbacks of one epoll_wait() run, then the turn's end: first what the program
  * registered (the broker commits the sends gathered meanwhile), then one write per connection that has output, then
- * closed connections are dropped. Everything here belongs to the loop's thread except what says "any thread". */
+ * closed connections are dropped. Everything here belongs to the loop's thread except what says "any thread".
+ *
+ * libevent objects of a loop are never touched from another thread, so libevent runs without locks (no evthread): what
+ * comes from other threads goes through mq_loop_post(), which is a list under a mutex and an eventfd. */
 #pragma once
 
 #include <stdbool.h>
@@ -39,7 +42,8 @@ DEFINE_CLEANUP(struct mq_loop *, mq_loop_free)
 int mq_loop_run(struct mq_loop *loop) _must_check_;
 /* One turn; waits at most `timeout_ms` for something to happen (-1: as long as it takes). For clients and tests. */
 int mq_loop_turn(struct mq_loop *loop, int timeout_ms) _must_check_;
-void mq_loop_stop(struct mq_loop *loop); /* any thread */
+/* mq_loop_run() returns after the turn it is in; at once when it was not called yet. Any thread. */
+void mq_loop_stop(struct mq_loop *loop);
 
 struct event_base *mq_loop_base(struct mq_loop *loop);
 const struct mq_clock *mq_loop_clock(const struct mq_loop *loop);
@@ -56,6 +60,22 @@ struct mq_post {
 
 /* Any thread. One wake-up of the loop however many posts are waiting. In the order of posting. */
 void mq_loop_post(struct mq_loop *loop, struct mq_post *post);
+
+/* A moment on the loop's steered clock. Embedded in what it is about; zeroed is "not set". */
+struct mq_timer {
+	void (*fire)(struct mq_timer *timer); /* on the loop's thread, once; may set the timer again */
+	int64_t at_ms;                        /* monotonic; set by mq_timer_set() */
+	unsigned slot;                        /* of the loop's heap; 0: not set */
+};
+
+/* Sets or moves the timer. -ENOMEM. */
+int mq_timer_set(struct mq_loop *loop, struct mq_timer *timer, int64_t at_mono_ms) _must_check_;
+/* Does nothing when it is not set. */
+void mq_timer_clear(struct mq_loop *loop, struct mq_timer *timer);
+
+/* Time of the turn: the clock is read once per turn however often these are called. */
+int64_t mq_loop_mono_ms(struct mq_loop *loop);
+int64_t mq_loop_wall_ms(struct mq_loop *loop);
 
 /* Turns completed so far, for the watchdog: a loop that does not advance within a deadline after a ping is stuck. Any thread. */
 uint64_t mq_loop_progress(const struct mq_loop *loop);

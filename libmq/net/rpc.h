@@ -22,12 +22,14 @@ int mq_rpc_answer(struct mq_conn *conn, const struct mq_command *answer);
 void mq_rpc_closed(struct mq_conn *conn, int reason);
 
 /* A peer that we connect to, again and again: connects on the first call, reconnects after a loss with growing pauses
- * (100 ms .. 5 s), fails calls at their deadline meanwhile. */
+ * (100 ms .. 5 s), keeps calls meanwhile until their deadline and fails them then with the reason why there is no connection.
+ * A connection that nobody used for the idle time is closed and made again by the next call. Free it before its loop. */
 struct mq_remote;
 
-/* Requests that the peer sends us on this connection (broker -> client codes) go to on_request, which may be NULL. */
+/* Requests that the peer sends us on this connection (broker -> client codes) go to on_request, which may be NULL and may answer
+ * with mq_conn_send(); `request` borrows from its frame and is valid during the call only. */
 int mq_remote_new(struct mq_remote **ret, struct mq_loop *loop, const struct mq_address *address,
-		  int (*on_request)(struct mq_conn *conn, struct mq_frame *frame, void *user), void *user) _must_check_;
+		  void (*on_request)(struct mq_conn *conn, const struct mq_command *request, void *user), void *user) _must_check_;
 struct mq_remote *mq_remote_free(struct mq_remote *r); /* fails outstanding calls with -ECANCELED */
 DEFINE_CLEANUP(struct mq_remote *, mq_remote_free)
 
