@@ -1,0 +1,337 @@
+/* The broker's life. Start: store, model, loops, listeners, registration. Stop, the other way round: listeners, then at the same
+ * time what is in flight (held pulls are answered) and the NameServers; then threads, and the store last. */
+#include "daemons/broker/broker.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemons/broker/clients.h"
+#include "daemons/broker/groups.h"
+#include "daemons/broker/hold.h"
+#include "daemons/broker/locks.h"
+#include "daemons/broker/register.h"
+#include "daemons/broker/stats.h"
+#include "daemons/broker/topics.h"
+#include "libmq/base/log.h"
+#include "libmq/net/listener.h"
+
+enum {
+	AUTO_LOOPS_MAX = 4,
+	SAMPLE_PERIOD_MS = 10000, /* statistics, expired clients */
+};
+
+/* ---- The store ---- */
+
+static void broker_on_append(void *user, struct store_queue *queue, int64_t new_max)
+{
+	struct broker *b = user;
+
+	hold_notify(b->holds, queue);
+}
+
+static void broker_on_store_state(void *user, enum store_state state, const char *why)
+{
+	if (state == STORE_WRITABLE)
+		mq_log(LOG_NOTICE, "the store takes messages again");
+	else
+		mq_log(LOG_ERR, "the store takes no messages: %s", why);
+}
+
+static int broker_open_store(struct broker *b, struct mq_error *err)
+{
+	const struct broker_config *config = &b->config;
+	struct store_config cfg;
+
+	store_config_init(&cfg);
+	cfg.path = config->storePathRootDir;
+	cfg.clock = b->clock;
+	cfg.sync_flush = config->flushDiskType == SYNC_FLUSH;
+	cfg.flush_interval_ms = config->flushIntervalCommitLog;
+	cfg.memory_bytes = (uint64_t)config->storeMemoryBytes;
+	cfg.max_bytes = (uint64_t)config->storeMaxBytes;
+	cfg.max_families = (unsigned)config->storeMaxFamilies;
+	cfg.n_readers = (unsigned)config->storeReaders;
+	cfg.retention_ms = config->fileReservedTime;
+	cfg.delete_when_hour = atoi(config->deleteWhen);
+	cfg.disk_max_used_ratio = config->diskMaxUsedSpaceRatio / 100;
+	cfg.disk_warning_ratio = config->diskSpaceWarningLevelRatio / 100;
+	cfg.min_free_bytes = (uint64_t)config->storeMinFreeBytes;
+	cfg.on_append = broker_on_append;
+	cfg.on_state = broker_on_store_state;
+	cfg.user = b;
+	return store_open(&b->store, &cfg, err);
+}
+
+int broker_store_code(int r)
+{
+	return r == -ENOSPC || r == -EIO ? MQ_SERVICE_NOT_AVAILABLE : MQ_SYSTEM_ERROR;
+}
+
+int broker_reply_store(struct mq_request *req, int r)
+{
+	struct broker *b = req->server;
+	char why[400];
+
+	if (broker_store_code(r) == MQ_SYSTEM_ERROR)
+		return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", strerror(-r));
+	store_state_reason(b->store, why, sizeof why);
+	return mq_reply_code(req, MQ_SERVICE_NOT_AVAILABLE, "service not available now: %s", why[0] ? why : strerror(-r));
+}
+
+/* ---- Start ---- */
+
+static unsigned broker_count_loops(const struct broker_config *config)
+{
+	long n_cpus;
+
+	if (config->ioThreads > 0)
+		return (unsigned)config->ioThreads;
+	n_cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	return n_cpus < 1 ? 1 : n_cpus > AUTO_LOOPS_MAX ? AUTO_LOOPS_MAX : (unsigned)n_cpus;
+}
+
+static int broker_make_address(struct broker *b, struct mq_error *err)
+{
+	const char *ip = b->config.brokerIP1;
+
+	snprintf(b->address, sizeof b->address, strchr(ip, ':') ? "[%s]:%" PRIi64 : "%s:%" PRIi64, ip, b->config.listenPort);
+	if (mq_host_parse(mq_slice_of(b->address), &b->store_host) < 0)
+		return mq_error_set(err, -EINVAL, "brokerIP1=%s is not a numeric address: message ids carry it", ip);
+	return 0;
+}
+
+static int broker_make_model(struct broker *b, struct mq_error *err)
+{
+	int r;
+
+	r = stats_new(&b->stats, b);
+	if (r == 0)
+		r = locks_new(&b->locks, b);
+	if (r == 0)
+		r = clients_new(&b->clients, b);
+	if (r < 0)
+		return mq_error_set(err, r, "out of memory");
+	r = topics_new(&b->topics, b, err);
+	if (r < 0)
+		return r;
+	r = groups_new(&b->groups, b, err);
+	if (r < 0)
+		return r;
+	return registrar_new(&b->registrar, b, err);
+}
+
+static int broker_make_loops(struct broker *b, struct mq_error *err)
+{
+	unsigned n = broker_count_loops(&b->config);
+
+	for (; b->n_loops < n; b->n_loops++) {
+		int r = broker_loop_new(&b->loops[b->n_loops], b, b->n_loops, err);
+
+		if (r < 0)
+			return r;
+	}
+	/* All before the first one runs: the table of holds and of loops does not change while threads look at it. */
+	for (unsigned i = 0; i < n; i++) {
+		int r = broker_loop_start(b->loops[i], err);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void broker_on_sample(struct mq_timer *timer)
+{
+	struct broker *b = (struct broker *)((char *)timer - offsetof(struct broker, sample_timer));
+
+	stats_sample(b->stats);
+	clients_expire(b->clients);
+	if (mq_timer_set(b->main_loop, timer, mq_loop_mono_ms(b->main_loop) + SAMPLE_PERIOD_MS) < 0)
+		mq_log(LOG_ERR, "out of memory: statistics and expiry of clients stop");
+}
+
+static int broker_make(struct broker *b, struct mq_error *err)
+{
+	int r;
+
+	b->holds = calloc(1, sizeof *b->holds);
+	if (!b->holds)
+		return mq_error_set(err, -ENOMEM, "out of memory");
+	r = broker_make_address(b, err);
+	if (r < 0)
+		return r;
+	r = broker_open_store(b, err);
+	if (r < 0)
+		return r;
+	r = broker_make_model(b, err);
+	if (r < 0)
+		return r;
+	broker_dispatch_init(b);
+	return broker_make_loops(b, err);
+}
+
+int broker_new(struct broker **ret, struct broker_config *config, struct mq_loop *main_loop, struct mq_error *err)
+{
+	_cleanup_(broker_freep) struct broker *b = calloc(1, sizeof *b);
+	int r;
+
+	if (!b) {
+		options_free(&broker_options, config);
+		return mq_error_set(err, -ENOMEM, "out of memory");
+	}
+	b->config = *config;
+	b->clock = mq_loop_clock(main_loop);
+	b->main_loop = main_loop;
+	b->started_at_ms = mq_wall_ms(b->clock);
+	b->sample_timer.fire = broker_on_sample;
+	r = broker_make(b, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE(b);
+	return 0;
+}
+
+int broker_listen(struct broker *b, int fd, bool is_fast, struct mq_error *err)
+{
+	struct mq_loop *loops[BROKER_IO_THREADS_MAX];
+	int r;
+
+	if (b->n_listeners == N_ELEMENTS(b->listeners))
+		return mq_error_set(err, -EMFILE, "more than %zu listening sockets", N_ELEMENTS(b->listeners));
+	for (unsigned i = 0; i < b->n_loops; i++)
+		loops[i] = broker_loop_mq(b->loops[i]);
+	r = mq_listener_new(&b->listeners[b->n_listeners], b->main_loop, fd, loops, b->n_loops,
+			    is_fast ? &mq_dispatch_events_fast : &mq_dispatch_events, &b->dispatch, err);
+	if (r < 0)
+		return r;
+	b->n_listeners++;
+	return 0;
+}
+
+int broker_start(struct broker *b, struct mq_error *err)
+{
+	registrar_changed(b->registrar, (struct mq_slice){});
+	if (mq_timer_set(b->main_loop, &b->sample_timer, mq_loop_mono_ms(b->main_loop) + SAMPLE_PERIOD_MS) < 0)
+		return mq_error_set(err, -ENOMEM, "out of memory");
+	return 0;
+}
+
+/* ---- While it runs ---- */
+
+bool broker_is_alive(struct broker *b)
+{
+	bool is_alive = true;
+
+	for (unsigned i = 0; i < b->n_loops; i++) {
+		uint64_t now = mq_loop_progress(broker_loop_mq(b->loops[i]));
+
+		is_alive &= now != b->seen_loops[i];
+		b->seen_loops[i] = now;
+		mq_loop_ping(broker_loop_mq(b->loops[i])); /* an idle loop makes no turns: ask for one until the next look */
+	}
+
+	uint64_t flusher = store_flusher_progress(b->store), keeper = store_keeper_progress(b->store);
+
+	is_alive &= flusher != b->seen_flusher && keeper != b->seen_keeper;
+	b->seen_flusher = flusher;
+	b->seen_keeper = keeper;
+	return is_alive;
+}
+
+void broker_status(struct broker *b, char *ret, size_t size)
+{
+	unsigned n_ok, n_total;
+	char why[400] = "";
+	int n;
+
+	registrar_state(b->registrar, &n_ok, &n_total);
+	n = snprintf(ret, size, "%s of %s at %s, ", b->config.brokerName, b->config.brokerClusterName, b->address);
+	if (n_total == 0)
+		n += snprintf(ret + n, n < (int)size ? size - (size_t)n : 0, "no NameServer configured");
+	else
+		n += snprintf(ret + n, n < (int)size ? size - (size_t)n : 0, "registered with %u of %u NameServers", n_ok, n_total);
+	if (n >= (int)size)
+		return;
+	if (store_state(b->store) == STORE_WRITABLE) {
+		snprintf(ret + n, size - (size_t)n, ", store writable");
+		return;
+	}
+	store_state_reason(b->store, why, sizeof why);
+	snprintf(ret + n, size - (size_t)n, ", store read-only: %s", why);
+}
+
+/* ---- Stop ---- */
+
+static void broker_stopped_one(struct broker *b)
+{
+	if (--b->n_stopping == 0 && b->stopped)
+		b->stopped(b->stopped_user);
+}
+
+static void broker_on_unregistered(void *user)
+{
+	broker_stopped_one(user);
+}
+
+static void broker_close_listeners(struct broker *b)
+{
+	for (unsigned i = 0; i < b->n_listeners; i++)
+		b->listeners[i] = mq_listener_free(b->listeners[i]);
+	b->n_listeners = 0;
+}
+
+void broker_stop(struct broker *b, void (*done)(void *user), void *user)
+{
+	broker_close_listeners(b);
+	mq_timer_clear(b->main_loop, &b->sample_timer);
+	atomic_store(&b->is_stopping, true); /* before the loops wake what they hold: it must not be held again */
+	b->stopped = done;
+	b->stopped_user = user;
+	b->n_stopping = b->n_loops + 1;
+	registrar_stop(b->registrar, broker_on_unregistered, b);
+	for (unsigned i = 0; i < b->n_loops; i++)
+		broker_loop_stop(b->loops[i], broker_stopped_one);
+}
+
+/* Turns that wait for the disk and jobs of the readers end by themselves, and post to loops: these must still be there. */
+static void broker_wait_outside(struct broker *b)
+{
+	static const struct timespec moment = { 0, 1000000 };
+
+	while (atomic_load(&b->n_posts_due) > 0)
+		nanosleep(&moment, NULL);
+}
+
+struct broker *broker_free(struct broker *b)
+{
+	if (!b)
+		return NULL;
+	broker_close_listeners(b);
+	mq_timer_clear(b->main_loop, &b->sample_timer);
+	atomic_store(&b->is_stopping, true);
+	for (unsigned i = 0; i < b->n_loops; i++)
+		broker_loop_join(b->loops[i]);
+	/* What the threads posted here at their end, should the main loop not run any more. */
+	if (mq_loop_turn(b->main_loop, 0) < 0)
+		mq_log(LOG_ERR, "the main loop cannot go on");
+	broker_wait_outside(b);
+	/* Runs what was posted, closes what is open: with the model and the store still there. */
+	for (unsigned i = 0; i < b->n_loops; i++)
+		b->loops[i] = broker_loop_free(b->loops[i]);
+	registrar_free(b->registrar);
+	clients_free(b->clients);
+	locks_free(b->locks);
+	groups_free(b->groups);
+	topics_free(b->topics);
+	stats_free(b->stats);
+	store_close(b->store);
+	free(b->holds);
+	options_free(&broker_options, &b->config);
+	free(b);
+	return NULL;
+}

@@ -1,0 +1,309 @@
+/* I/O loops: the turn that gathers what one event round wants to write, and work handed to the store's readers.
+ *
+ * A turn goes gathering -> committed -> done. Its completions always run on its own loop: directly when the commit ended
+ * there, else by one post. With SYNC_FLUSH a committed turn waits for the disk; the loop goes on gathering in the next one, and
+ * when all are under way the last one simply grows until the first comes back. */
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemons/broker/broker.h"
+#include "daemons/broker/hold.h"
+#include "libmq/base/log.h"
+
+enum {
+	BROKER_TURNS = 3,
+	BROKER_DRAIN_TICK_MS = 10,
+	BROKER_DRAIN_MS = 5000, /* who has not taken its answers by then loses them */
+};
+
+struct broker_turn {
+	struct store_turn turn;
+	struct broker_loop *loop; /* borrowed */
+	struct mq_post post;
+	bool is_busy; /* between store_commit() and the end of its completions; loop thread */
+};
+
+struct broker_loop {
+	struct broker *broker; /* borrowed */
+	struct mq_loop *loop;  /* owned */
+	struct hold *hold;     /* owned */
+	pthread_t thread;
+	bool has_thread, was_told_to_stop; /* main thread */
+	unsigned gathering;    /* index of the turn that takes new ops */
+	struct broker_turn turns[BROKER_TURNS];
+
+	struct mq_post stop_post, ended_post;
+	void (*ended)(struct broker *b);
+	struct mq_timer drain_tick;
+	int64_t drain_deadline_ms;
+};
+
+/* ---- Turns ---- */
+
+static void turn_complete(struct broker_turn *t)
+{
+	struct store_op_list ops = STAILQ_HEAD_INITIALIZER(ops);
+	struct store_op *op;
+
+	/* Free for gathering before the completions run: they may append. */
+	STAILQ_CONCAT(&ops, &t->turn.ops);
+	t->is_busy = false;
+	while ((op = STAILQ_FIRST(&ops))) {
+		struct broker_op *bop = (struct broker_op *)((char *)op - offsetof(struct broker_op, op));
+
+		STAILQ_REMOVE_HEAD(&ops, link);
+		bop->done(bop);
+	}
+}
+
+static void turn_on_post(struct mq_post *post)
+{
+	turn_complete((struct broker_turn *)((char *)post - offsetof(struct broker_turn, post)));
+}
+
+static void turn_on_done(struct store_turn *turn)
+{
+	struct broker_turn *t = turn->user;
+	struct broker *b = t->loop->broker;
+
+	if (mq_loop_is_current(t->loop->loop))
+		turn_complete(t);
+	else
+		mq_loop_post(t->loop->loop, &t->post);
+	atomic_fetch_sub(&b->n_posts_due, 1);
+}
+
+static struct broker_turn *loop_idle_turn(struct broker_loop *bl)
+{
+	for (unsigned i = 0; i < BROKER_TURNS; i++)
+		if (i != bl->gathering && !bl->turns[i].is_busy)
+			return &bl->turns[i];
+	return NULL;
+}
+
+/* The end of an event round. Completions that run within store_commit() may have gathered again: they go at once, too. */
+static void loop_on_turn(struct mq_loop *loop, void *user)
+{
+	struct broker_loop *bl = user;
+	struct broker_turn *next;
+
+	while (!STAILQ_EMPTY(&bl->turns[bl->gathering].turn.ops) && (next = loop_idle_turn(bl))) {
+		struct broker_turn *t = &bl->turns[bl->gathering];
+
+		store_turn_init(&next->turn, turn_on_done, next);
+		bl->gathering = (unsigned)(next - bl->turns);
+		t->is_busy = true;
+		atomic_fetch_add(&bl->broker->n_posts_due, 1);
+		store_commit(bl->broker->store, &t->turn);
+	}
+}
+
+void broker_append(struct broker_loop *bl, struct broker_op *bop)
+{
+	store_turn_add(&bl->turns[bl->gathering].turn, &bop->op);
+}
+
+/* ---- Work for the readers ---- */
+
+struct offload {
+	struct store_job job;
+	struct mq_post post;
+	struct broker *broker; /* borrowed */
+	struct mq_loop *loop;  /* borrowed; the connection's */
+	void (*work)(void *arg), (*done)(void *arg);
+	void *arg;
+};
+
+static void offload_on_post(struct mq_post *post)
+{
+	struct offload *o = (struct offload *)((char *)post - offsetof(struct offload, post));
+	struct offload copy = *o;
+
+	free(o);
+	copy.done(copy.arg);
+}
+
+static void offload_run(struct store_job *job)
+{
+	struct offload *o = (struct offload *)((char *)job - offsetof(struct offload, job));
+
+	struct broker *b = o->broker; /* o is gone once it was posted */
+
+	o->work(o->arg);
+	mq_loop_post(o->loop, &o->post);
+	atomic_fetch_sub(&b->n_posts_due, 1);
+}
+
+int broker_offload(struct broker *b, struct mq_conn *conn, void (*work)(void *arg), void (*done)(void *arg), void *arg)
+{
+	struct offload *o = calloc(1, sizeof *o);
+
+	if (!o)
+		return -ENOMEM;
+	o->job.run = offload_run;
+	o->post.run = offload_on_post;
+	o->broker = b;
+	o->loop = mq_conn_loop(conn);
+	o->work = work;
+	o->done = done;
+	o->arg = arg;
+	atomic_fetch_add(&b->n_posts_due, 1);
+	store_submit(b->store, &o->job);
+	return 0;
+}
+
+/* ---- Life ---- */
+
+static void loop_drain(struct broker_loop *bl)
+{
+	unsigned n_left = mq_loop_drain(bl->loop);
+	int64_t now_ms = mq_loop_mono_ms(bl->loop);
+
+	if (n_left > 0 && now_ms < bl->drain_deadline_ms &&
+	    mq_timer_set(bl->loop, &bl->drain_tick, now_ms + BROKER_DRAIN_TICK_MS) == 0)
+		return;
+	if (n_left > 0)
+		mq_log(LOG_WARNING, "closing %u connections that did not take their answers in %d ms", n_left, BROKER_DRAIN_MS);
+	mq_loop_stop(bl->loop);
+}
+
+static void loop_on_drain_tick(struct mq_timer *timer)
+{
+	loop_drain((struct broker_loop *)((char *)timer - offsetof(struct broker_loop, drain_tick)));
+}
+
+static void loop_on_stop(struct mq_post *post)
+{
+	struct broker_loop *bl = (struct broker_loop *)((char *)post - offsetof(struct broker_loop, stop_post));
+
+	bl->drain_deadline_ms = mq_loop_mono_ms(bl->loop) + BROKER_DRAIN_MS;
+	hold_wake_all(bl->hold);
+	loop_drain(bl);
+}
+
+static void loop_on_ended(struct mq_post *post)
+{
+	struct broker_loop *bl = (struct broker_loop *)((char *)post - offsetof(struct broker_loop, ended_post));
+
+	if (bl->ended)
+		bl->ended(bl->broker);
+}
+
+static void *loop_thread(void *user)
+{
+	struct broker_loop *bl = user;
+	int r = mq_loop_run(bl->loop);
+
+	if (r < 0)
+		mq_log(LOG_ERR, "an I/O loop ended by itself: %s", strerror(-r));
+	mq_loop_post(bl->broker->main_loop, &bl->ended_post);
+	return NULL;
+}
+
+static int loop_make(struct broker_loop *bl, unsigned index, struct mq_error *err)
+{
+	const struct broker_config *config = &bl->broker->config;
+	struct mq_loop_config cfg;
+	char name[16];
+	int r;
+
+	mq_loop_config_init(&cfg);
+	snprintf(name, sizeof name, "io%u", index);
+	cfg.name = name;
+	cfg.clock = bl->broker->clock;
+	cfg.max_frame = (size_t)config->frameMaxLength;
+	cfg.idle_ms = config->serverChannelMaxIdleTimeSeconds;
+	r = mq_loop_new(&bl->loop, &cfg, err);
+	if (r < 0)
+		return r;
+	r = hold_new(&bl->hold, bl->broker->holds, index, bl->loop);
+	if (r < 0)
+		return mq_error_set(err, r, "out of memory");
+	mq_loop_on_turn(bl->loop, loop_on_turn, bl);
+	return 0;
+}
+
+int broker_loop_new(struct broker_loop **ret, struct broker *b, unsigned index, struct mq_error *err)
+{
+	struct broker_loop *bl = calloc(1, sizeof *bl);
+	int r;
+
+	if (!bl)
+		return mq_error_set(err, -ENOMEM, "out of memory");
+	bl->broker = b;
+	bl->stop_post.run = loop_on_stop;
+	bl->drain_tick.fire = loop_on_drain_tick;
+	bl->ended_post.run = loop_on_ended;
+	for (unsigned i = 0; i < BROKER_TURNS; i++) {
+		bl->turns[i].loop = bl;
+		bl->turns[i].post.run = turn_on_post;
+		store_turn_init(&bl->turns[i].turn, turn_on_done, &bl->turns[i]);
+	}
+	r = loop_make(bl, index, err);
+	if (r < 0) {
+		broker_loop_free(bl);
+		return r;
+	}
+	*ret = bl;
+	return 0;
+}
+
+struct broker_loop *broker_loop_free(struct broker_loop *bl)
+{
+	if (!bl)
+		return NULL;
+	bl->hold = hold_free(bl->hold); /* connections that are still there close next, and ask for it */
+	mq_loop_free(bl->loop);
+	free(bl);
+	return NULL;
+}
+
+int broker_loop_start(struct broker_loop *bl, struct mq_error *err)
+{
+	int r = pthread_create(&bl->thread, NULL, loop_thread, bl);
+
+	if (r != 0)
+		return mq_error_set(err, -r, "cannot start an I/O thread: %s", strerror(r));
+	bl->has_thread = true;
+	return 0;
+}
+
+void broker_loop_stop(struct broker_loop *bl, void (*ended)(struct broker *b))
+{
+	bl->ended = ended;
+	bl->was_told_to_stop = true;
+	mq_loop_post(bl->loop, &bl->stop_post);
+}
+
+void broker_loop_join(struct broker_loop *bl)
+{
+	if (!bl->has_thread)
+		return;
+	if (!bl->was_told_to_stop)
+		broker_loop_stop(bl, NULL);
+	pthread_join(bl->thread, NULL);
+	bl->has_thread = false;
+}
+
+struct mq_loop *broker_loop_mq(struct broker_loop *bl)
+{
+	return bl->loop;
+}
+
+struct hold *broker_loop_hold(struct broker_loop *bl)
+{
+	return bl->hold;
+}
+
+struct broker_loop *broker_loop_of(struct broker *b, struct mq_conn *conn)
+{
+	struct mq_loop *loop = mq_conn_loop(conn);
+
+	for (unsigned i = 0; i < b->n_loops; i++)
+		if (b->loops[i] && b->loops[i]->loop == loop) /* NULL: gone already, while the broker stops */
+			return b->loops[i];
+	return NULL;
+}

@@ -1,0 +1,197 @@
+/* mq-brokerd: configuration, sockets, signals; the rest is broker.c. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemons/broker/broker.h"
+#include "daemons/common/activation.h"
+#include "daemons/common/lifecycle.h"
+#include "libmq/base/log.h"
+
+enum { STATUS_PERIOD_MS = 1000 };
+
+struct program {
+	struct option_args args;
+	struct mq_loop *loop;
+	struct lifecycle *lifecycle;
+	struct broker *broker;
+	struct mq_timer status_timer;
+	char status[512];
+};
+
+static int exit_code(int r)
+{
+	switch (r) {
+	case -EINVAL:
+		return EXIT_CONFIG;
+	case -EADDRINUSE:
+	case -EBUSY:
+		return EXIT_UNAVAILABLE;
+	case -EACCES:
+	case -EPERM:
+		return EXIT_NOPERM;
+	case -EIO:
+	case -ENOSPC:
+	case -EUCLEAN:
+	case -EPROTO:
+		return EXIT_IO;
+	default:
+		return EXIT_OS;
+	}
+}
+
+static int program_reload(void *user, struct mq_error *err)
+{
+	struct program *p = user;
+	struct broker_config fresh = {};
+	int r = options_load(&broker_options, &p->args, &fresh, err);
+
+	if (r == 0)
+		mq_log(LOG_INFO, "configuration reloaded, %u settings changed", config_reload(&p->broker->config, &fresh));
+	options_free(&broker_options, &fresh);
+	return r;
+}
+
+static void program_stopped(void *user)
+{
+	struct program *p = user;
+
+	mq_loop_stop(p->loop);
+}
+
+static void program_stop(void *user)
+{
+	struct program *p = user;
+
+	mq_timer_clear(p->loop, &p->status_timer);
+	broker_stop(p->broker, program_stopped, p);
+}
+
+static bool program_is_alive(void *user)
+{
+	struct program *p = user;
+
+	return broker_is_alive(p->broker);
+}
+
+static const struct lifecycle_events events = {
+	.reload = program_reload,
+	.stop = program_stop,
+	.is_alive = program_is_alive,
+};
+
+/* STATUS= follows registration and store within a second; silent while nothing changes. */
+static void program_on_status(struct mq_timer *timer)
+{
+	struct program *p = (struct program *)((char *)timer - offsetof(struct program, status_timer));
+	char now[sizeof p->status];
+
+	broker_status(p->broker, now, sizeof now);
+	if (strcmp(now, p->status) != 0) {
+		memcpy(p->status, now, sizeof p->status);
+		lifecycle_status(p->lifecycle, "%s", p->status);
+	}
+	(void)mq_timer_set(p->loop, timer, mq_loop_mono_ms(p->loop) + STATUS_PERIOD_MS); /* its slot is free again: cannot fail */
+}
+
+/* Every inherited socket of the name, else one of our own at `otherwise`. */
+static int program_listen(struct program *p, struct activation *sockets, const char *name, const char *otherwise, bool is_fast,
+			  struct mq_error *err)
+{
+	int fd = activation_take_or_listen(sockets, name, otherwise, err);
+
+	if (fd == -ENOENT)
+		return 0;
+	while (fd >= 0) {
+		int r = broker_listen(p->broker, fd, is_fast, err);
+
+		if (r < 0) {
+			close(fd);
+			return r;
+		}
+		fd = activation_take(sockets, name);
+	}
+	return fd == -ENOENT ? 0 : fd;
+}
+
+static int program_listen_all(struct program *p, struct activation *sockets, struct mq_error *err)
+{
+	const struct broker_config *config = &p->broker->config;
+	const char *form = strchr(config->bindAddress, ':') ? "[%s]:%" PRIi64 : "%s:%" PRIi64;
+	char remote[128], fast[128] = "none", local[256] = "none";
+	int r;
+
+	snprintf(remote, sizeof remote, form, config->bindAddress, config->listenPort);
+	if (config->fastListenPort > 0)
+		snprintf(fast, sizeof fast, form, config->bindAddress, config->fastListenPort);
+	if (strcmp(config->localSocket, "none") != 0)
+		snprintf(local, sizeof local, "unix:%s", config->localSocket);
+	r = program_listen(p, sockets, "broker", remote, false, err);
+	if (r == 0)
+		r = program_listen(p, sockets, "broker-fast", fast, true, err);
+	return r < 0 ? r : program_listen(p, sockets, "broker-local", local, false, err);
+}
+
+static int program_run(struct program *p, struct broker_config *config, struct mq_error *err)
+{
+	struct activation sockets;
+	int r;
+
+	r = activation_inherit(&sockets, err);
+	if (r == 0)
+		r = mq_loop_new(&p->loop, NULL, err);
+	if (r == 0)
+		r = lifecycle_new(&p->lifecycle, p->loop, &events, p, err);
+	if (r < 0) {
+		options_free(&broker_options, config);
+		return r;
+	}
+	r = broker_new(&p->broker, config, p->loop, err);
+	if (r == 0)
+		r = program_listen_all(p, &sockets, err);
+	if (r == 0)
+		r = broker_start(p->broker, err);
+	if (r == 0)
+		r = mq_timer_set(p->loop, &p->status_timer, mq_loop_mono_ms(p->loop) + STATUS_PERIOD_MS);
+	if (r < 0)
+		return r;
+	broker_status(p->broker, p->status, sizeof p->status);
+	lifecycle_ready(p->lifecycle, "%s", p->status);
+	mq_log(LOG_INFO, "ready: %s, %u I/O threads", p->status, p->broker->n_loops);
+	return mq_loop_run(p->loop);
+}
+
+int main(int argc, char **argv)
+{
+	struct program p = {
+		.args = { .program = "mq-brokerd", .description = "RocketMQ broker: stores and delivers messages" },
+		.status_timer = { .fire = program_on_status },
+	};
+	struct broker_config config = {};
+	struct mq_error err = {};
+	int r;
+
+	mq_log_init("mq-brokerd");
+	r = options_parse_args(&p.args, argc, argv);
+	if (r != 0)
+		return r < 0 ? EXIT_USAGE : 0;
+	r = options_load(&broker_options, &p.args, &config, &err);
+	if (r < 0) {
+		mq_log(LOG_ERR, "%s", err.text);
+		return EXIT_CONFIG;
+	}
+	if (p.args.print_config || p.args.check_config) {
+		if (p.args.print_config)
+			options_print(&broker_options, &config);
+		options_free(&broker_options, &config);
+		return 0;
+	}
+	r = program_run(&p, &config, &err);
+	if (r < 0)
+		mq_log(LOG_ERR, "%s", err.text[0] ? err.text : strerror(-r));
+	broker_free(p.broker);
+	lifecycle_free(p.lifecycle);
+	mq_loop_free(p.loop);
+	return r < 0 ? exit_code(r) : 0;
+}

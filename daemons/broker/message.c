@@ -1,0 +1,152 @@
+#include "daemons/broker/message.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "daemons/broker/config.h"
+#include "libmq/wire/fields.h"
+#include "libmq/wire/message_properties.h"
+
+enum { ADDITION_OVERHEAD = 32 }; /* bytes: the longest name that is added, and two separators */
+
+/* Whoever sends these, the broker's own come instead. POP_CK is a receipt of an earlier delivery. */
+static const char *const dropped[] = {
+	MQ_PROPERTY_MSG_REGION, MQ_PROPERTY_TRACE_ON, MQ_PROPERTY_CLUSTER, MQ_PROPERTY_POP_CK, NULL,
+};
+static const char *const dropped_of_half[] = {
+	MQ_PROPERTY_MSG_REGION, MQ_PROPERTY_TRACE_ON,  MQ_PROPERTY_CLUSTER,        MQ_PROPERTY_POP_CK,
+	MQ_PROPERTY_REAL_TOPIC, MQ_PROPERTY_REAL_QID, MQ_PROPERTY_TRANSACTION_ID, NULL,
+};
+
+enum mark {
+	MARK_TAGS, MARK_KEYS, MARK_UNIQ_KEY, MARK_PGROUP, MARK_REAL_TOPIC, MARK_REAL_QID, MARK_IMMUNITY, MARK_WAIT, MARK_TRAN_MSG,
+	MARK_DELAY, MARK_DELAY_SEC, MARK_DELAY_MS, MARK_DELIVER_MS, N_MARKS,
+};
+static const char *const mark_names[N_MARKS] = {
+	[MARK_TAGS] = MQ_PROPERTY_TAGS,
+	[MARK_KEYS] = MQ_PROPERTY_KEYS,
+	[MARK_UNIQ_KEY] = MQ_PROPERTY_UNIQ_KEY,
+	[MARK_PGROUP] = MQ_PROPERTY_PGROUP,
+	[MARK_REAL_TOPIC] = MQ_PROPERTY_REAL_TOPIC,
+	[MARK_REAL_QID] = MQ_PROPERTY_REAL_QID,
+	[MARK_IMMUNITY] = MQ_PROPERTY_CHECK_IMMUNITY,
+	[MARK_WAIT] = MQ_PROPERTY_WAIT,
+	[MARK_TRAN_MSG] = MQ_PROPERTY_TRAN_MSG,
+	[MARK_DELAY] = MQ_PROPERTY_DELAY,
+	[MARK_DELAY_SEC] = MQ_PROPERTY_TIMER_DELAY_SEC,
+	[MARK_DELAY_MS] = MQ_PROPERTY_TIMER_DELAY_MS,
+	[MARK_DELIVER_MS] = MQ_PROPERTY_TIMER_DELIVER_MS,
+};
+
+/* behaviour.md sections 5 and 7: a level above 0, or a timer that is not in the past. A timer that is no number counts as one. */
+static struct mq_slice message_delayed_by(const struct mq_slice marks[N_MARKS], int64_t now_ms)
+{
+	int32_t level;
+	int64_t at_ms;
+
+	if (marks[MARK_DELAY].p && (mq_parse_i32(marks[MARK_DELAY], &level) < 0 || level > 0))
+		return mq_slice_of(mark_names[MARK_DELAY]);
+	for (enum mark m = MARK_DELAY_SEC; m <= MARK_DELIVER_MS; m++) {
+		if (!marks[m].p)
+			continue;
+		if (mq_parse_i64(marks[m], &at_ms) == 0 && at_ms <= (m == MARK_DELIVER_MS ? now_ms : 0))
+			continue;
+		return mq_slice_of(mark_names[m]);
+	}
+	return (struct mq_slice){};
+}
+
+static bool message_is_true(struct mq_slice text, bool otherwise)
+{
+	bool value = otherwise;
+
+	if (text.p)
+		(void)mq_parse_bool(text, &value); /* anything but "true" is false */
+	return value;
+}
+
+void message_marks_read(struct message_marks *ret, struct mq_slice properties, int64_t now_ms)
+{
+	struct mq_slice v[N_MARKS];
+
+	mq_properties_find(properties, mark_names, v, N_MARKS);
+	*ret = (struct message_marks){
+		.tags = v[MARK_TAGS],
+		.keys = v[MARK_KEYS],
+		.uniq_key = v[MARK_UNIQ_KEY],
+		.group = v[MARK_PGROUP],
+		.real_topic = v[MARK_REAL_TOPIC],
+		.real_queue_id = v[MARK_REAL_QID],
+		.check_immunity = v[MARK_IMMUNITY],
+		.delayed_by = message_delayed_by(v, now_ms),
+		.wants_wait = message_is_true(v[MARK_WAIT], true),
+		.is_prepared = message_is_true(v[MARK_TRAN_MSG], false),
+	};
+}
+
+struct properties_out {
+	char *p;
+	size_t n;
+	bool is_full;
+};
+
+static void properties_out_add(struct properties_out *out, const char *name, struct mq_slice value)
+{
+	size_t n = out->is_full ? 0 : mq_properties_append(out->p, out->n, MQ_PROPERTIES_MAX, name, value);
+
+	out->is_full |= n == 0;
+	out->n = n;
+}
+
+size_t message_properties_encode(const struct broker_config *config, struct mq_slice in, const struct message_additions *more,
+				 char ret[MQ_PROPERTIES_MAX])
+{
+	bool is_half = more->real_topic.p;
+	struct properties_out out = { .p = ret };
+	char number[16];
+
+	out.n = mq_properties_copy(in, is_half ? dropped_of_half : dropped, ret, MQ_PROPERTIES_MAX);
+	if (out.n == (size_t)-1)
+		return 0;
+	properties_out_add(&out, MQ_PROPERTY_MSG_REGION, mq_slice_of(config->regionId));
+	properties_out_add(&out, MQ_PROPERTY_CLUSTER, mq_slice_of(config->brokerClusterName));
+	properties_out_add(&out, MQ_PROPERTY_TRACE_ON,
+			   config_get(config, traceOn) ? MQ_SLICE("true") : MQ_SLICE("false"));
+	if (more->uniq_key.p)
+		properties_out_add(&out, MQ_PROPERTY_UNIQ_KEY, more->uniq_key);
+	if (is_half) {
+		snprintf(number, sizeof number, "%" PRIi32, more->real_queue_id);
+		properties_out_add(&out, MQ_PROPERTY_REAL_TOPIC, more->real_topic);
+		properties_out_add(&out, MQ_PROPERTY_REAL_QID, mq_slice_of(number));
+		properties_out_add(&out, MQ_PROPERTY_TRANSACTION_ID, more->transaction_id);
+	}
+	return out.is_full ? 0 : out.n;
+}
+
+size_t message_properties_bound(const struct broker_config *config, struct mq_slice in, const struct message_additions *more)
+{
+	return in.n + 1 + strlen(config->regionId) + strlen(config->brokerClusterName) + more->uniq_key.n + more->real_topic.n +
+	       more->transaction_id.n + 7 * ADDITION_OVERHEAD;
+}
+
+size_t message_tail_bound(struct mq_slice topic, size_t n_properties)
+{
+	return 2 + topic.n + 2 + n_properties;
+}
+
+size_t message_record_encode(const struct mq_record *rec, const struct message_marks *marks, char *head, char *tail,
+			     struct store_record *ret)
+{
+	size_t n_tail = mq_record_encode_tail(rec, tail);
+
+	*ret = (struct store_record){
+		.head = head,
+		.n_head = mq_record_encode_head(rec, head),
+		.body = rec->body,
+		.tail = { tail, n_tail },
+		.tag_hash = marks->tags.p ? mq_java_hash(marks->tags) : 0,
+		.keys = marks->keys,
+		.uniq_key = marks->uniq_key,
+	};
+	return n_tail;
+}
