@@ -24,7 +24,7 @@ FLAG_ONEWAY = 2
 
 
 class Peer:
-    """One connection. Requests are answered in order here: one at a time is in flight."""
+    """One connection with one request in flight."""
 
     def __init__(self, address):
         host, port = address.rsplit(":", 1)
@@ -61,11 +61,15 @@ class Peer:
             body = self._read(size - 4 - (mark & 0xFFFFFF))
             if header["flag"] & 1 and header["opaque"] == opaque:
                 return header, body
+            if header["flag"] & 1:
+                raise ValueError(f"an answer to request {header['opaque']}, which wants none")
 
 
 def parse_json(text):
-    """Server bodies may have bare numbers as keys."""
-    return json.loads(re.sub(r'([{,])(-?\d+):', r'\1"\2":', text))
+    """Server bodies may have bare numbers and flat objects as keys."""
+    text = re.sub(r'([{,])(-?\d+):', r'\1"\2":', text)
+    text = re.sub(r'(?<=[{,])(\{[^{}]*\}):', lambda m: json.dumps(m[1]) + ":", text)
+    return json.loads(text)
 
 
 # ---- waiting ---------------------------------------------------------------------------------
@@ -176,6 +180,10 @@ def requests():
     topic, group, me = "Probe", "probe-group", "127.0.0.1@probe"
     now = int(time.time() * 1000)
 
+    yield "no-topic", ns, 105, {}, b""
+    yield "no-queue", br, 30, {"topic": topic}, b""
+    yield "no-fields", br, 310, {}, b"x"
+    yield "queue-not-a-number", br, 30, {"topic": topic, "queueId": "x"}, b""
     yield "namesrv-unknown-code", ns, 7777, {}, b""
     yield "broker-unknown-code", br, 7777, {}, b""
     yield "route-unknown-topic", ns, 105, {"topic": "NoSuchTopic"}, b""
@@ -267,6 +275,14 @@ def requests():
     yield "commit-with-pull", br, 11, pull(topic, 4, sysFlag=5, commitOffset=4), b""
     yield "offset-after-pull", br, 14, {"consumerGroup": group, "topic": topic, "queueId": 0}, b""
 
+    yield "topic-stats", br, 202, {"topic": topic}, b""
+    yield "consume-stats", br, 208, {"consumerGroup": group, "topic": topic}, b""
+    yield "create-group", br, 200, {}, json.dumps({"groupName": "probe-made", "retryMaxTimes": 3}).encode()
+    yield "create-group-bad-name", br, 200, {}, json.dumps({"groupName": "bad name"}).encode()
+    yield "all-groups", br, 201, {}, b""
+    yield "all-topic-configs", br, 21, {}, b""
+    yield "runtime-info", br, 28, {}, b""
+
     yield "lock", br, 41, {}, lock(me, group, [queue(topic, 0), queue(topic, 1)])
     yield "lock-taken", br, 41, {}, lock("127.0.0.1@other", group, [queue(topic, 0), queue(topic, 2)])
     yield "unlock", br, 42, {}, lock(me, group, [queue(topic, 0)])
@@ -302,8 +318,12 @@ def requests():
 
 # ---- printing -----------------------------------------------------------------------------------
 
-# What differs from run to run: clocks, ids, addresses, and how many system topics a broker has.
-VOLATILE = {"msgId", "transactionId", "indexLastUpdateTimestamp", "indexLastUpdatePhyoffset", "wipeTopicCount",
+# Answers whose remark is an exception's text in Java: only the code is comparable.
+CODE_ONLY = {"no-queue", "no-fields", "queue-not-a-number", "heartbeat-garbage"}
+
+# What differs from run to run: clocks, ids, addresses, and how many system topics and groups a broker has.
+VOLATILE = {"lastUpdateTimestamp", "lastTimestamp", "dataVersion", "mappingDataVersion", "totalTopicNum", "totalGroupNum",
+            "consumeTps", "topicPutTps", "msgId", "transactionId", "indexLastUpdateTimestamp", "indexLastUpdatePhyoffset", "wipeTopicCount",
             "addTopicCount"}
 
 # Topics of Apache's broker for its own bookkeeping.
@@ -313,15 +333,19 @@ APACHES_OWN_TOPICS = re.compile(r"RMQ_SYS_ROCKSDB_|rmq_sys_|RMQ_SYS_TRANS_OP_HAL
 def plain(text):
     text = re.sub(r"\b127\.0\.0\.1:\d+\b", "HOST:PORT", text)
     text = re.sub(r"\bUNIQ_KEY\x01[0-9A-F]{32,}", "UNIQ_KEY\x01*", text)
-    text = re.sub(r"^(com|java|org)\.[\w.]*Exception\b.*", "EXCEPTION", text)
     return text
+
+
+def mine(table, name):
+    """Tables of all topics or groups: only those made here."""
+    return table not in ("topicConfigTable", "subscriptionGroupTable") or name.lower().startswith("probe")
 
 
 def steady(value, key=None):
     if key in VOLATILE:
         return "*"
     if isinstance(value, dict):
-        return {plain(k): steady(v, k) for k, v in sorted(value.items())}
+        return {plain(k): steady(v, k) for k, v in sorted(value.items()) if mine(key, k)}
     if isinstance(value, list):
         kept = [v for v in value if not (key == "topicList" and APACHES_OWN_TOPICS.match(v))]
         return sorted((steady(v) for v in kept), key=lambda v: json.dumps(v, sort_keys=True))
@@ -353,15 +377,41 @@ def shown_body(code, request, body):
     if code == 0 and request in (11, 361, 12, 33):
         return records(body)
     text = body.decode(errors="replace")
+    if request == 28:
+        return "keys " + " ".join(sorted(k for k in parse_json(text)["table"] if "/" not in k))
     try:
         return json.dumps(steady(parse_json(text)), sort_keys=True)
     except ValueError:
         return plain(text)
 
 
+BAD_FRAMES = {
+    "longer-than-any": struct.pack(">II", 1 << 30, 100) + b"{" * 1000,
+    "negative-length": struct.pack(">ii", -1, 100),
+    "header-beyond-frame": struct.pack(">II", 20, 1000) + b" " * 16,
+    "header-not-json": struct.pack(">II", 20, 16) + b"\x00" * 16,
+    "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+
+def after_bad_frame(address, data, other):
+    """Whether the server goes on for `other`; the one who sent the frame may be closed at once, later, or never."""
+    peer = Peer(address)
+    peer.sock.sendall(data)
+    code = other.ask(7777)[0]["code"]
+    peer.close()
+    return f"others are answered code {code}"
+
+
 def run(namesrv):
     addresses = {"namesrv": namesrv, "broker": wait(namesrv, [])}
     peers = {name: Peer(address) for name, address in addresses.items()}
+    for target in peers:
+        # Were it answered, the next answer would be refused as unexpected.
+        peers[target].send(7777, flag=FLAG_ONEWAY)
+        for name, data in BAD_FRAMES.items():
+            print(f"probe {target}-{name}: {after_bad_frame(addresses[target], data, peers[target])}")
+
     for name, target, code, fields, body in requests():
         try:
             header, answer = peers[target].ask(code, fields, body)
@@ -370,7 +420,7 @@ def run(namesrv):
             peers[target].close()
             peers[target] = Peer(addresses[target])
             continue
-        remark = plain((header.get("remark") or "-").split("\n")[0])
+        remark = "*" if name in CODE_ONLY else plain((header.get("remark") or "-").split("\n")[0])
         ext = steady(header.get("extFields") or {})
         print(f"probe {name}: code={header['code']} remark={remark} ext={json.dumps(ext, sort_keys=True)} "
               f"body={shown_body(header['code'], code, answer)}", flush=True)
