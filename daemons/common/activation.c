@@ -1,10 +1,13 @@
 #include "daemons/common/activation.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -66,4 +69,35 @@ int activation_take_or_listen(struct activation *a, const char *name, const char
 		return -ENOENT;
 	r = mq_address_parse(&address, mq_slice_of(otherwise), err);
 	return r < 0 ? r : mq_address_listen(&address, err);
+}
+
+int activation_make_directory(const char *path, struct mq_error *err)
+{
+	_cleanup_(freep) char *directory = strdup(path);
+	char *slash = directory ? strrchr(directory, '/') : NULL;
+
+	if (!directory)
+		return -ENOMEM;
+	if (!slash || slash == directory)
+		return 0;
+	*slash = '\0';
+	if (mkdir(directory, 0755) < 0 && errno != EEXIST)
+		return mq_error_set(err, -errno, "cannot make the directory %s: %s", directory, strerror(errno));
+	return 0;
+}
+
+char *activation_describe(int fd, char *ret, size_t size)
+{
+	struct sockaddr_storage at = {};
+	socklen_t n = sizeof at;
+	char host[NI_MAXHOST], port[NI_MAXSERV];
+
+	snprintf(ret, size, "?");
+	if (getsockname(fd, (struct sockaddr *)&at, &n) < 0)
+		return ret;
+	if (at.ss_family == AF_UNIX)
+		snprintf(ret, size, "unix:%s", ((struct sockaddr_un *)&at)->sun_path);
+	else if (getnameinfo((struct sockaddr *)&at, n, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+		snprintf(ret, size, at.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+	return ret;
 }
