@@ -62,6 +62,9 @@ struct store_config {
 
 void store_config_init(struct store_config *cfg); /* the defaults above */
 
+/* Settings of malloc that the write path gains from. Once, first thing in main(), before threads. */
+void store_tune_process(void);
+
 /* Opens or creates. -EBUSY: another process has it; -EPROTO: newer format, untouched; -EUCLEAN: the log ends before the point that
  * was known durable (the sentence says how much is missing and what to do); -EIO, -ENOMEM, -ENOSPC. */
 int store_open(struct store **ret, const struct store_config *cfg, struct mq_error *err) _must_check_;
@@ -118,11 +121,19 @@ struct store_op {
 	unsigned n_records;
 	const struct store_offset_put *offset_puts; /* borrowed array */
 	unsigned n_offset_puts;
-	int64_t take_half;  /* locator of a half message that this op ends, or -1. Not pending any more: the op ends with -ENOENT */
-	bool no_wait;       /* WAIT=false: with SYNC_FLUSH do not wait for the disk */
-	int result;         /* set before done(): 0, -ENOSPC, -EIO, -ENOENT, -ENOMEM */
+	/* Locator of a half message that this op ends, or -1. Not pending any more: the op ends with -ENOENT, as it does when a queue's
+	 * topic was deleted meanwhile. */
+	int64_t take_half;
+	bool no_wait;       /* WAIT=false: with SYNC_FLUSH do not wait for the disk (unless another op of the turn does) */
+	int result;         /* set before done(): 0, -ENOSPC, -EIO, -ENOENT, -ENOMEM, -EINVAL (a name of offset_puts), -EOVERFLOW (numbers used up) */
 	void *user;
+	/* store's own: */
+	struct store_turn *turn;
+	STAILQ_ENTRY(store_op) stage_link;
 };
+
+/* Empty, no half message to end. */
+void store_op_init(struct store_op *op);
 
 STAILQ_HEAD(store_op_list, store_op);
 
@@ -134,7 +145,10 @@ struct store_turn {
 	/* Exactly once, on any thread (the caller's own, another committer's, the flusher's): every op->result is set. */
 	void (*done)(struct store_turn *turn);
 	void *user;
-	uint64_t sequence; /* store's own: database sequence behind this turn */
+	/* store's own: */
+	struct store_op *next_op; /* first op that was not looked at */
+	unsigned n_open;          /* ops without a result */
+	bool wants_sync;
 };
 
 void store_turn_init(struct store_turn *turn, void (*done)(struct store_turn *turn), void *user);
@@ -202,7 +216,7 @@ int store_topic_delete(struct store *store, struct mq_slice topic) _must_check_;
 /* ---- Space and statistics ---- */
 
 /* Runs retention now, as the keeper does by itself: expired files, storeMaxBytes, disk watermark. Returns files dropped or -EIO. */
-int store_retain(struct store *store, struct mq_error *err) _must_check_;
+int store_retain(struct store *store, struct mq_error *err);
 
 struct store_stats {
 	uint64_t n_queues, n_families;

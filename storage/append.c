@@ -1,0 +1,421 @@
+/* Appending. Happy path: store_commit() puts the turn on the pending list; whoever gets the append lock takes all pending turns
+ * along, gives each record offset and store time, writes one batch, publishes the maxima, lets the lock go, then calls
+ * on_append() and done(). Who finds the lock taken leaves: the holder looks at the list again after it let go.
+ *
+ * An op is the unit that lives or dies: refused alone, it takes no other along. An op whose queue has no family yet waits in the
+ * `parked` list, in order, and later ops on its queues wait behind it; the keeper makes families and calls append_retry(). */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "libmq/wire/record.h"
+#include "storage/internal.h"
+
+enum {
+	ROUND_RECORDS = 512,  /* beyond that only latency grows (measured) */
+	ROUND_BYTES = 1 << 20,
+	ROUNDS_MAX = 16,      /* for others, before the flusher takes over: this loop has connections of its own */
+};
+
+/* What one hold of the append lock did. */
+struct round {
+	uint64_t id;
+	int64_t now_ms;
+	struct store_op_list staged;   /* in the batch, by stage_link */
+	unsigned n_records;
+	size_t bytes;
+	struct store_turn_list done;   /* turns whose last op was decided */
+	unsigned n_taken;
+	size_t n_grown, n_grown_max;
+	struct grown *grown;           /* `few`, or owned when an op has more records than that */
+	int64_t taken[ROUND_RECORDS];  /* half messages that ops of this batch end */
+	struct grown few[ROUND_RECORDS];
+};
+
+static void round_init(struct round *r)
+{
+	r->n_records = r->n_taken = 0;
+	r->bytes = r->n_grown = 0;
+	r->grown = r->few;
+	r->n_grown_max = N_ELEMENTS(r->few);
+	STAILQ_INIT(&r->staged);
+	STAILQ_INIT(&r->done);
+}
+
+static void round_done(struct round *r)
+{
+	if (r->grown != r->few)
+		free(r->grown);
+}
+
+void store_op_init(struct store_op *op)
+{
+	*op = (struct store_op){ .take_half = -1 };
+}
+
+void store_turn_init(struct store_turn *turn, void (*done)(struct store_turn *turn), void *user)
+{
+	*turn = (struct store_turn){ .done = done, .user = user };
+	STAILQ_INIT(&turn->ops);
+}
+
+void store_turn_add(struct store_turn *turn, struct store_op *op)
+{
+	op->turn = turn;
+	op->result = 0;
+	for (unsigned i = 0; i < op->n_records; i++)
+		turn->bytes += op->records[i].n_head + op->records[i].body.n + op->records[i].tail.n;
+	turn->n_open++;
+	STAILQ_INSERT_TAIL(&turn->ops, op, link);
+}
+
+/* ---- one op ---- */
+
+static void round_decide(struct round *r, struct store_op *op, int result)
+{
+	struct store_turn *turn = op->turn;
+
+	op->result = result;
+	if (result == 0 && !op->no_wait)
+		turn->wants_sync = true;
+	if (--turn->n_open == 0)
+		STAILQ_INSERT_TAIL(&r->done, turn, link);
+}
+
+/* Room for all queues of one more op. */
+static int round_reserve(struct round *r, const struct store_op *op)
+{
+	size_t wanted = r->n_grown + op->n_records;
+	struct grown *more;
+
+	if (wanted <= r->n_grown_max)
+		return 0;
+	more = malloc(wanted * sizeof *more);
+	if (!more)
+		return -ENOMEM;
+	memcpy(more, r->grown, r->n_grown * sizeof *more);
+	round_done(r);
+	r->grown = more;
+	r->n_grown_max = wanted;
+	return 0;
+}
+
+static int half_check(struct store *s, const struct round *r, int64_t locator)
+{
+	_cleanup_(rocksdb_textp) char *text = NULL;
+	_cleanup_(pinnedp) rocksdb_pinnableslice_t *row = NULL;
+	char key[8];
+
+	for (unsigned i = 0; i < r->n_taken; i++)
+		if (r->taken[i] == locator)
+			return -ENOENT;
+	mq_put64(key, (uint64_t)locator);
+	row = rocksdb_get_pinned_cf(s->db, s->read_options[STORE_DISK], s->cf[CF_HALF], key, sizeof key, &text);
+	return text ? -EIO : row ? 0 : -ENOENT;
+}
+
+enum { OP_PARK = 1 };
+
+/* 0: can be staged; OP_PARK; or why it is refused. */
+static int op_prepare(struct store *s, struct round *r, const struct store_op *op)
+{
+	int state = atomic_load(&s->state), result;
+
+	if (state != STORE_WRITABLE)
+		return state == STORE_NO_SPACE ? -ENOSPC : -EIO;
+	for (unsigned i = 0; i < op->n_records; i++) {
+		struct store_queue *q = op->records[i].queue;
+
+		if (q->is_deleted)
+			return -ENOENT;
+		if (q->next_offset + op->n_records >= (int64_t)1 << QUEUE_OFFSET_BITS ||
+		    (q->number == 0 && s->next_number >= 1u << QUEUE_NUMBER_BITS))
+			return -EOVERFLOW;
+	}
+	for (unsigned i = 0; i < op->n_offset_puts; i++)
+		if (!offset_put_is_valid(&op->offset_puts[i]))
+			return -EINVAL;
+	result = round_reserve(r, op);
+	if (result == 0 && op->take_half >= 0)
+		result = half_check(s, r, op->take_half);
+	if (result < 0)
+		return result;
+	for (unsigned i = 0; i < op->n_records; i++) {
+		struct store_queue *q = op->records[i].queue;
+
+		if (q->n_parked > 0 || (!q->family && !queue_assign(s, q)))
+			return OP_PARK;
+	}
+	return 0;
+}
+
+static void op_park(struct store *s, struct store_op *op)
+{
+	for (unsigned i = 0; i < op->n_records; i++)
+		op->records[i].queue->n_parked++;
+	STAILQ_INSERT_TAIL(&s->parked, op, stage_link);
+}
+
+static void record_stage(struct store *s, struct round *r, struct store_record *rec)
+{
+	struct store_queue *q = rec->queue;
+	char key[RECORD_KEY_SIZE], tag_hash[RECORD_VALUE_PREFIX];
+	const char *keys[] = { key };
+	const size_t key_sizes[] = { sizeof key };
+	const char *parts[] = { tag_hash, rec->head, rec->body.p ? rec->body.p : "", rec->tail.p ? rec->tail.p : "" };
+	const size_t sizes[] = { sizeof tag_hash, rec->n_head, rec->body.n, rec->tail.n };
+
+	if (!q->has_row) {
+		char number[4];
+
+		queue_row_put(s->batch, s, q, atomic_load(&q->min));
+		mq_put32(number, s->next_number);
+		meta_stage(s->batch, s, META_STORE, MQ_SLICE("next-queue"), (struct mq_slice){ number, sizeof number });
+		q->has_row = true;
+	}
+
+	/* The clock may go back, the store times of a queue do not: search by time is binary. */
+	if (r->now_ms > q->last_at_ms)
+		q->last_at_ms = r->now_ms;
+	rec->queue_offset = q->next_offset++;
+	rec->locator = locator_make(q->number, rec->queue_offset);
+	rec->store_at_ms = q->last_at_ms;
+	mq_record_patch(rec->head, rec->queue_offset, rec->locator, rec->store_at_ms);
+
+	record_key(key, q->number, rec->queue_offset);
+	mq_put64(tag_hash, (uint64_t)rec->tag_hash);
+	rocksdb_writebatch_putv_cf(s->batch, q->family->cf, N_ELEMENTS(keys), keys, key_sizes, N_ELEMENTS(parts), parts, sizes);
+	index_put(s->batch, s, rec);
+	if (rec->is_half) {
+		char locator[8];
+
+		mq_put64(locator, (uint64_t)rec->locator);
+		rocksdb_writebatch_put_cf(s->batch, s->cf[CF_HALF], locator, sizeof locator, "", 0);
+	}
+
+	r->n_records++;
+	r->bytes += rec->n_head + rec->body.n + rec->tail.n;
+	if (q->grown_in != r->id) {
+		q->grown_in = r->id;
+		r->grown[r->n_grown++].queue = q;
+	}
+}
+
+static void op_stage(struct store *s, struct round *r, struct store_op *op)
+{
+	int result = op_prepare(s, r, op);
+
+	if (result == OP_PARK) {
+		op_park(s, op);
+		return;
+	}
+	if (result < 0) {
+		round_decide(r, op, result);
+		return;
+	}
+	for (unsigned i = 0; i < op->n_records; i++)
+		record_stage(s, r, &op->records[i]);
+	for (unsigned i = 0; i < op->n_offset_puts; i++)
+		offsets_stage(s->batch, s, &op->offset_puts[i]);
+	if (op->take_half >= 0) {
+		char locator[8];
+
+		mq_put64(locator, (uint64_t)op->take_half);
+		rocksdb_writebatch_delete_cf(s->batch, s->cf[CF_HALF], locator, sizeof locator);
+		r->taken[r->n_taken++] = op->take_half;
+	}
+	STAILQ_INSERT_TAIL(&r->staged, op, stage_link);
+}
+
+/* ---- one round ---- */
+
+/* Takes what arrived, and what waited for a family if there are new ones. */
+static void round_take(struct store *s)
+{
+	bool is_retry;
+
+	pthread_mutex_lock(&s->pending_lock);
+	STAILQ_CONCAT(&s->taken, &s->pending);
+	is_retry = s->wants_retry;
+	s->wants_retry = false;
+	pthread_mutex_unlock(&s->pending_lock);
+	if (!is_retry)
+		return;
+
+	struct store_op *op;
+
+	STAILQ_FOREACH(op, &s->parked, stage_link)
+		for (unsigned i = 0; i < op->n_records; i++)
+			op->records[i].queue->n_parked--;
+	/* While an earlier retry is not through, only its own ops are looked at: what is parked now came before its rest. */
+	STAILQ_CONCAT(&s->parked, &s->retried);
+	STAILQ_CONCAT(&s->retried, &s->parked);
+	pthread_mutex_lock(&s->spares_lock);
+	s->n_wanted = 0;
+	pthread_mutex_unlock(&s->spares_lock);
+}
+
+/* The next op to look at: those that waited come first. */
+static struct store_op *round_next(struct store *s)
+{
+	struct store_turn *turn;
+	struct store_op *op = STAILQ_FIRST(&s->retried);
+
+	if (op) {
+		STAILQ_REMOVE_HEAD(&s->retried, stage_link);
+		return op;
+	}
+	turn = STAILQ_FIRST(&s->taken);
+	if (!turn)
+		return NULL;
+	op = turn->next_op;
+	turn->next_op = STAILQ_NEXT(op, link);
+	/* The turn itself is kept alive by its open ops. */
+	if (!turn->next_op)
+		STAILQ_REMOVE_HEAD(&s->taken, link);
+	return op;
+}
+
+static void round_publish(struct store *s, struct round *r)
+{
+	for (size_t i = 0; i < r->n_grown; i++) {
+		struct store_queue *q = r->grown[i].queue;
+
+		if (atomic_load(&q->max) == atomic_load(&q->min))
+			atomic_store(&q->first_at_ms, q->last_at_ms);
+		r->grown[i].new_max = q->next_offset;
+		atomic_store(&q->max, q->next_offset);
+	}
+	atomic_store(&s->messages_put, s->counters.messages);
+	atomic_store(&s->bytes_put, s->counters.bytes);
+}
+
+static void round_run(struct store *s, struct round *r)
+{
+	struct store_op *op;
+	int result = 0;
+
+	space_check_burst(s);
+	r->id = ++s->round;
+	r->now_ms = mq_wall_ms(s->cfg.clock);
+	round_take(s);
+
+	for (unsigned n = 0; n < ROUND_RECORDS && r->n_records < ROUND_RECORDS && r->bytes < ROUND_BYTES; n++) {
+		op = round_next(s);
+		if (!op)
+			break;
+		op_stage(s, r, op);
+	}
+	if (STAILQ_EMPTY(&r->staged))
+		return;
+
+	if (r->n_records > 0) {
+		s->counters.messages += r->n_records;
+		s->counters.bytes += r->bytes;
+		counters_stage(s->batch, s);
+	}
+	result = store_write_locked(s, s->batch);
+	rocksdb_writebatch_clear(s->batch);
+	if (result == 0)
+		round_publish(s, r);
+	while ((op = STAILQ_FIRST(&r->staged))) {
+		int op_result = result;
+
+		STAILQ_REMOVE_HEAD(&r->staged, stage_link);
+		for (unsigned i = 0; op_result == 0 && i < op->n_offset_puts; i++)
+			op_result = offsets_commit(s, &op->offset_puts[i]);
+		round_decide(r, op, op_result);
+	}
+}
+
+/* Append lock not held. */
+static void round_finish(struct store *s, struct round *r)
+{
+	struct store_turn_list waiting = STAILQ_HEAD_INITIALIZER(waiting);
+	struct store_turn *turn;
+
+	if (s->cfg.on_append)
+		for (size_t i = 0; i < r->n_grown; i++)
+			s->cfg.on_append(s->cfg.user, r->grown[i].queue, r->grown[i].new_max);
+	while ((turn = STAILQ_FIRST(&r->done))) {
+		STAILQ_REMOVE_HEAD(&r->done, link);
+		if (s->cfg.sync_flush && turn->wants_sync)
+			STAILQ_INSERT_TAIL(&waiting, turn, link);
+		else
+			turn->done(turn);
+	}
+	if (!STAILQ_EMPTY(&waiting))
+		flush_enqueue(s, &waiting);
+}
+
+/* Lets the append lock go. True: there is something to take along. */
+static bool append_let_go(struct store *s)
+{
+	bool has_more = !STAILQ_EMPTY(&s->taken) || !STAILQ_EMPTY(&s->retried);
+
+	pthread_mutex_unlock(&s->append_lock);
+	LOCKED(&s->pending_lock);
+	return has_more || !STAILQ_EMPTY(&s->pending) || s->wants_retry;
+}
+
+void append_drain(struct store *s)
+{
+	for (int n = 0; n < ROUNDS_MAX; n++) {
+		struct round r;
+		bool has_more;
+
+		/* Taken: its holder looks at the list again after letting go, so this turn is not forgotten. */
+		if (pthread_mutex_trylock(&s->append_lock))
+			return;
+		round_init(&r);
+		round_run(s, &r);
+		has_more = append_let_go(s);
+		round_finish(s, &r);
+		round_done(&r);
+		/* Looked at before the callbacks: what came meanwhile found the lock free. */
+		if (!has_more)
+			return;
+	}
+	flush_wake_drain(s);
+}
+
+void append_lock(struct store *s)
+{
+	pthread_mutex_lock(&s->append_lock);
+}
+
+void append_unlock(struct store *s)
+{
+	if (append_let_go(s))
+		append_drain(s);
+}
+
+bool append_is_idle(struct store *s)
+{
+	bool is_idle;
+
+	pthread_mutex_lock(&s->append_lock);
+	is_idle = STAILQ_EMPTY(&s->parked);
+	return !append_let_go(s) && is_idle;
+}
+
+void store_commit(struct store *s, struct store_turn *turn)
+{
+	turn->next_op = STAILQ_FIRST(&turn->ops);
+	turn->wants_sync = false;
+	if (!turn->next_op) {
+		turn->done(turn);
+		return;
+	}
+	pthread_mutex_lock(&s->pending_lock);
+	STAILQ_INSERT_TAIL(&s->pending, turn, link);
+	pthread_mutex_unlock(&s->pending_lock);
+	append_drain(s);
+}
+
+void append_retry(struct store *s)
+{
+	pthread_mutex_lock(&s->pending_lock);
+	s->wants_retry = true;
+	pthread_mutex_unlock(&s->pending_lock);
+	append_drain(s);
+}

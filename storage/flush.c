@@ -1,0 +1,130 @@
+/* The flusher: one thread that syncs the log. With SYNC_FLUSH it syncs once for all turns that queued meanwhile and then releases
+ * them; with ASYNC_FLUSH every flush_interval_ms if something was written. It also takes over turns from a loop that has
+ * committed for others long enough. */
+#include <errno.h>
+
+#include "storage/internal.h"
+
+int store_sync(struct store *s)
+{
+	_cleanup_(rocksdb_textp) char *text = NULL;
+	uint64_t bytes, sequence;
+	int r;
+	LOCKED(&s->sync_lock);
+
+	if (store_state(s) == STORE_FAILED)
+		return -EIO;
+	/* What was written before these loads is covered by the sync. */
+	bytes = atomic_load(&s->bytes_written);
+	sequence = atomic_load(&s->written_sequence);
+	r = s->cfg.hooks.before_sync ? s->cfg.hooks.before_sync(s->cfg.hooks.user) : 0;
+	if (r < 0) {
+		store_set_state(s, STORE_FAILED, "cannot sync %s: %s; nothing is written any more until restart", s->cfg.path,
+				strerror(-r));
+		return -EIO;
+	}
+	rocksdb_flush_wal(s->db, 1, &text);
+	if (text) {
+		/* The kernel may have dropped the pages: trying again would succeed and prove nothing. */
+		atomic_store(&s->is_poisoned, true);
+		store_set_state(s, STORE_FAILED, "cannot sync %s: %s; nothing is written any more until restart", s->cfg.path, text);
+		return -EIO;
+	}
+	atomic_store(&s->bytes_synced, bytes);
+	atomic_store(&s->durable_sequence, sequence);
+	durable_note(s, sequence);
+	return 0;
+}
+
+void flush_enqueue(struct store *s, struct store_turn_list *turns)
+{
+	LOCKED(&s->flush_lock);
+
+	STAILQ_CONCAT(&s->flush_wait, turns);
+	pthread_cond_signal(&s->flush_cond);
+}
+
+void flush_wake_drain(struct store *s)
+{
+	LOCKED(&s->flush_lock);
+
+	s->wants_drain = true;
+	pthread_cond_signal(&s->flush_cond);
+}
+
+static void flush_release(struct store_turn_list *turns, int result)
+{
+	struct store_turn *turn;
+	struct store_op *op;
+
+	while ((turn = STAILQ_FIRST(turns))) {
+		STAILQ_REMOVE_HEAD(turns, link);
+		STAILQ_FOREACH(op, &turn->ops, link)
+			if (result < 0 && op->result == 0)
+				op->result = result;
+		turn->done(turn);
+	}
+}
+
+static void *flusher_main(void *user)
+{
+	struct store *s = user;
+	int64_t interval_ms = s->cfg.flush_interval_ms > 0 && s->cfg.flush_interval_ms < 1000 ? s->cfg.flush_interval_ms : 1000;
+	int64_t next_ms = mq_mono_ms(&mq_clock_system) + interval_ms;
+
+	pthread_mutex_lock(&s->flush_lock);
+	for (;;) {
+		struct store_turn_list turns = STAILQ_HEAD_INITIALIZER(turns);
+		bool is_due, wants_drain;
+		int64_t left_ms = next_ms - mq_mono_ms(&mq_clock_system);
+
+		if (STAILQ_EMPTY(&s->flush_wait) && !s->wants_drain && !s->flusher_stops && left_ms > 0) {
+			struct timespec deadline = store_deadline(left_ms);
+
+			pthread_cond_timedwait(&s->flush_cond, &s->flush_lock, &deadline);
+		}
+		if (s->flusher_stops && STAILQ_EMPTY(&s->flush_wait) && !s->wants_drain)
+			break;
+		STAILQ_CONCAT(&turns, &s->flush_wait);
+		wants_drain = s->wants_drain;
+		s->wants_drain = false;
+		pthread_mutex_unlock(&s->flush_lock);
+
+		if (wants_drain)
+			append_drain(s);
+		is_due = mq_mono_ms(&mq_clock_system) >= next_ms;
+		if (is_due)
+			next_ms = mq_mono_ms(&mq_clock_system) + interval_ms;
+		if (!STAILQ_EMPTY(&turns))
+			flush_release(&turns, store_sync(s));
+		else if (is_due && atomic_load(&s->written_sequence) > atomic_load(&s->durable_sequence))
+			(void)store_sync(s); /* the state says it, and who appends next is told */
+		atomic_fetch_add(&s->flusher_progress, 1);
+		pthread_mutex_lock(&s->flush_lock);
+	}
+	pthread_mutex_unlock(&s->flush_lock);
+	return NULL;
+}
+
+int flush_start(struct store *s)
+{
+	int r = store_thread_start(&s->flusher, "mq-flusher", flusher_main, s);
+
+	s->has_flusher = r == 0;
+	return r;
+}
+
+void flush_stop(struct store *s)
+{
+	if (!s->has_flusher)
+		return;
+	pthread_mutex_lock(&s->flush_lock);
+	s->flusher_stops = true;
+	pthread_cond_signal(&s->flush_cond);
+	pthread_mutex_unlock(&s->flush_lock);
+	pthread_join(s->flusher, NULL);
+	s->has_flusher = false;
+	(void)store_sync(s); /* refused when the store failed: nothing more can be done for it */
+	if (store_state(s) != STORE_FAILED)
+		durable_sync(s);
+}

@@ -1,0 +1,12 @@
+/* The key index, as far as retention and mq-store need to know it. */
+#pragma once
+
+#include <stdint.h>
+
+#include "libmq/base/slice.h"
+
+/* FNV-1a of topic, a zero byte and key, mixed. */
+uint64_t index_hash(struct mq_slice topic, struct mq_slice key);
+uint32_t index_hour(int64_t at_ms); /* hours since 1970 */
+/* Takes the next blank-separated key off a KEYS property; an empty slice at its end. */
+struct mq_slice index_next_key(struct mq_slice *rest);
