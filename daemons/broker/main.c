@@ -92,7 +92,9 @@ static void program_on_status(struct mq_timer *timer)
 		memcpy(p->status, now, sizeof p->status);
 		lifecycle_status(p->lifecycle, "%s", p->status);
 	}
-	(void)mq_timer_set(p->loop, timer, mq_loop_mono_ms(p->loop) + STATUS_PERIOD_MS); /* its slot is free again: cannot fail */
+	/* Its slot in the loop's heap was just freed: this cannot fail. */
+	if (mq_timer_set(p->loop, timer, mq_loop_mono_ms(p->loop) + STATUS_PERIOD_MS) < 0)
+		mq_log(LOG_WARNING, "the status line is not refreshed any more");
 }
 
 /* Every inherited socket of the name, else one of our own at `otherwise`. */
