@@ -134,6 +134,7 @@ static int broker_make_loops(struct broker *b, struct mq_error *err)
 
 		if (r < 0)
 			return r;
+		b->accepting[b->n_loops] = broker_loop_mq(b->loops[b->n_loops]);
 	}
 	/* All before the first one runs: the table of holds and of loops does not change while threads look at it. */
 	for (unsigned i = 0; i < n; i++) {
@@ -198,14 +199,11 @@ int broker_new(struct broker **ret, struct broker_config *config, struct mq_loop
 
 int broker_listen(struct broker *b, int fd, bool is_fast, struct mq_error *err)
 {
-	struct mq_loop *loops[BROKER_IO_THREADS_MAX];
 	int r;
 
 	if (b->n_listeners == N_ELEMENTS(b->listeners))
 		return mq_error_set(err, -EMFILE, "more than %zu listening sockets", N_ELEMENTS(b->listeners));
-	for (unsigned i = 0; i < b->n_loops; i++)
-		loops[i] = broker_loop_mq(b->loops[i]);
-	r = mq_listener_new(&b->listeners[b->n_listeners], b->main_loop, fd, loops, b->n_loops,
+	r = mq_listener_new(&b->listeners[b->n_listeners], b->main_loop, fd, b->accepting, b->n_loops,
 			    is_fast ? &mq_dispatch_events_fast : &mq_dispatch_events, &b->dispatch, err);
 	if (r < 0)
 		return r;

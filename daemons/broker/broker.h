@@ -42,6 +42,7 @@ struct broker {
 	/* broker.c's own, main thread: */
 	struct mq_listener *listeners[BROKER_LISTENERS_MAX]; /* owned */
 	unsigned n_listeners;
+	struct mq_loop *accepting[BROKER_IO_THREADS_MAX];    /* borrowed from loops[], for the listeners */
 	struct mq_timer sample_timer;
 	uint64_t seen_loops[BROKER_IO_THREADS_MAX], seen_flusher, seen_keeper; /* progress at the last broker_is_alive() */
 	unsigned n_stopping;

@@ -137,12 +137,15 @@ static int program_listen_all(struct program *p, struct activation *sockets, str
 
 static int program_run(struct program *p, struct broker_config *config, struct mq_error *err)
 {
+	struct mq_loop_config loop;
 	struct activation sockets;
 	int r;
 
+	mq_loop_config_init(&loop);
+	loop.name = "main";
 	r = activation_inherit(&sockets, err);
 	if (r == 0)
-		r = mq_loop_new(&p->loop, NULL, err);
+		r = mq_loop_new(&p->loop, &loop, err);
 	if (r == 0)
 		r = lifecycle_new(&p->lifecycle, p->loop, &events, p, err);
 	if (r < 0) {
