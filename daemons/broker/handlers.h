@@ -34,16 +34,17 @@ int handle_unlock_batch_mq(struct mq_request *req); /* 42 */
 /* handle_topic.c */
 int handle_update_and_create_topic(struct mq_request *req); /* 17 */
 int handle_get_all_topic_config(struct mq_request *req);    /* 21 */
-int handle_get_topic_stats_info(struct mq_request *req);    /* 202 */
 int handle_delete_topic_in_broker(struct mq_request *req);  /* 215 */
 int handle_get_topic_config(struct mq_request *req);        /* 351 */
 /* handle_group.c */
 int handle_update_and_create_subscriptiongroup(struct mq_request *req);  /* 200 */
 int handle_get_all_subscriptiongroup_config(struct mq_request *req);     /* 201 */
 int handle_delete_subscriptiongroup(struct mq_request *req);             /* 207 */
-int handle_get_consume_stats(struct mq_request *req);                    /* 208 */
 int handle_get_subscriptiongroup_config(struct mq_request *req);         /* 352 */
 int handle_query_topic_consume_by_who(struct mq_request *req);           /* 300 */
+/* handle_stats.c */
+int handle_get_topic_stats_info(struct mq_request *req); /* 202 */
+int handle_get_consume_stats(struct mq_request *req);    /* 208 */
 /* handle_config.c */
 int handle_get_broker_config(struct mq_request *req);       /* 26 */
 int handle_get_broker_runtime_info(struct mq_request *req); /* 28 */

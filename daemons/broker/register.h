@@ -1,4 +1,5 @@
-/* Registration with every NameServer: at start, every 30 s, on change; 104 at stop. Main loop; registrar_changed() any thread. */
+/* Registration with every NameServer: at start, after 10 s, every registerNameServerPeriod (30 s), on change; 104 at stop.
+ * Main loop; registrar_changed() any thread. */
 #pragma once
 
 #include "libmq/base/error.h"
@@ -7,11 +8,13 @@
 struct broker;
 struct registrar;
 
+/* Nothing is sent before the first registrar_changed(). -EINVAL with a sentence: an address of namesrvAddr is wrong. */
 int registrar_new(struct registrar **ret, struct broker *b, struct mq_error *err) _must_check_;
+/* Before the main loop is freed, and when no thread can call registrar_changed() any more. */
 struct registrar *registrar_free(struct registrar *r);
 /* A topic changed (empty: everything): one-topic registration to all NameServers, as soon as the main loop comes round. */
 void registrar_changed(struct registrar *r, struct mq_slice topic);
-/* Says goodbye (104) to all, calls done() when answered or after 3 s. */
+/* Says goodbye (104) to all, calls done() when answered or after 3 s; before it returns when there is nobody to tell. */
 void registrar_stop(struct registrar *r, void (*done)(void *user), void *user);
-/* NameServers that acknowledged the last round, and how many there are. For STATUS=. */
+/* NameServers that acknowledged the last round, and how many there are. For STATUS=. Main loop. */
 void registrar_state(struct registrar *r, unsigned *ret_ok, unsigned *ret_total);

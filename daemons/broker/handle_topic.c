@@ -1,0 +1,201 @@
+/* Topic administration (AdminBrokerProcessor; requests-broker.md 5.1). Deleting runs on a reader: it may take a while. */
+#include <errno.h>
+#include <event2/buffer.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemons/broker/broker.h"
+#include "daemons/broker/handlers.h"
+#include "daemons/broker/reply.h"
+#include "daemons/broker/topics.h"
+#include "libmq/wire/codes.h"
+
+enum {
+	TOPIC_QUEUES_MAX = 65535, /* of one topic; ours, against typing errors: upstream has no limit */
+	TOPIC_PAGE_MAX = 2000,    /* splitMetadataSize */
+};
+
+#define TOPIC_FIELDS(X) X(slice, topic, "topic", REQUIRED)
+MQ_HEADER(topic, TOPIC_FIELDS)
+
+/* ---- 17 ---- */
+
+#define UPDATE_TOPIC_FIELDS(X)                                  \
+	X(slice, topic,         "topic",           REQUIRED)    \
+	X(slice, default_topic, "defaultTopic",    REQUIRED)    \
+	X(i32,   read_queues,   "readQueueNums",   REQUIRED)    \
+	X(i32,   write_queues,  "writeQueueNums",  REQUIRED)    \
+	X(i32,   perm,          "perm",            REQUIRED)    \
+	X(slice, filter_type,   "topicFilterType", REQUIRED)    \
+	X(i32,   sys_flag,      "topicSysFlag",    OPTIONAL)    \
+	X(bool,  is_order,      "order",           OPTIONAL)    \
+	X(slice, attributes,    "attributes",      OPTIONAL)
+MQ_HEADER(update_topic, UPDATE_TOPIC_FIELDS)
+
+static int update_topic_check(struct broker *b, const struct update_topic_header *h, struct mq_error *err)
+{
+	int r = topics_check_name(h->topic, false, err);
+
+	if (r < 0)
+		return r;
+	if (config_get(&b->config, validateSystemTopicWhenUpdateTopic) && topics_is_system(b->topics, h->topic))
+		return mq_error_set(err, -EINVAL, "The topic[%.*s] is conflict with system topic.", MQ_FMT(h->topic));
+	if (h->read_queues < 0 || h->read_queues > TOPIC_QUEUES_MAX || h->write_queues < 0 || h->write_queues > TOPIC_QUEUES_MAX)
+		return mq_error_set(err, -EINVAL, "readQueueNums and writeQueueNums must be from 0 to %d", TOPIC_QUEUES_MAX);
+	if (h->perm < 0 || h->perm >= PERM_PRIORITY)
+		return mq_error_set(err, -EINVAL, "perm %d is not valid: 2 write, 4 read, 6 both", h->perm);
+	if (!config_get(&b->config, enableMixedMessageType) && h->attributes.n > 0 &&
+	    memmem(h->attributes.p, h->attributes.n, "+message.type=MIXED", 19))
+		return mq_error_set(err, -EINVAL, "MIXED message type is not supported.");
+	return 0;
+}
+
+int handle_update_and_create_topic(struct mq_request *req)
+{
+	struct broker *b = req->server;
+	struct update_topic_header h = {};
+	struct mq_error err = {};
+	int r;
+
+	if (update_topic_header_decode(&h, &req->cmd, &err) < 0)
+		return reply_bad_header(req, &err);
+	if (!mq_slice_is(h.filter_type, "SINGLE_TAG") && !mq_slice_is(h.filter_type, "MULTI_TAG"))
+		return mq_reply_code(req, MQ_SYSTEM_ERROR, "topicFilterType = [%.*s] value invalid", MQ_FMT(h.filter_type));
+	if (update_topic_check(b, &h, &err) < 0)
+		return mq_reply_code(req, MQ_INVALID_PARAMETER, "%s", err.text);
+	r = topics_update(b->topics, h.topic,
+			  &(struct topic){ .read_queues = h.read_queues,
+					   .write_queues = h.write_queues,
+					   .perm = h.perm,
+					   .sys_flag = h.sys_flag,
+					   .is_order = h.is_order,
+					   .is_multi_tag = mq_slice_is(h.filter_type, "MULTI_TAG") },
+			  h.attributes, &err);
+	if (r == -EINVAL)
+		return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", err.text);
+	return r < 0 ? r : mq_reply_ok(req);
+}
+
+/* ---- 21 ---- */
+
+#define ALL_TOPICS_FIELDS(X)                                    \
+	X(i32,   first,   "topicSeq",    OPTIONAL)              \
+	X(slice, version, "dataVersion", OPTIONAL)              \
+	X(i32,   max,     "maxTopicNum", OPTIONAL)
+MQ_HEADER(all_topics, ALL_TOPICS_FIELDS)
+
+/* A page of another version of the table would not fit the pages that the peer already has: it begins anew. */
+static unsigned all_topics_first(struct broker *b, const struct all_topics_header *h)
+{
+	struct mq_data_version v;
+	char text[128];
+
+	topics_version(b->topics, &v);
+	snprintf(text, sizeof text, "{\"counter\":%lld,\"stateVersion\":%lld,\"timestamp\":%lld}", (long long)v.counter,
+		 (long long)v.state_version, (long long)v.timestamp);
+	return h->first > 0 && mq_slice_is(h->version, text) ? (unsigned)h->first : 0;
+}
+
+int handle_get_all_topic_config(struct mq_request *req)
+{
+	struct broker *b = req->server;
+	struct all_topics_header h = { .first = -1 };
+	struct topics_range range = {};
+	struct mq_command answer;
+	struct mq_error err = {};
+	struct evbuffer *body;
+	int n;
+
+	if (all_topics_header_decode(&h, &req->cmd, &err) < 0)
+		return reply_bad_header(req, &err);
+	if (h.first >= 0) {
+		range.first = all_topics_first(b, &h);
+		range.max = h.max > 0 && h.max < TOPIC_PAGE_MAX ? (unsigned)h.max : TOPIC_PAGE_MAX;
+	}
+	body = evbuffer_new();
+	if (!body)
+		return -ENOMEM;
+	n = topics_encode_table(b->topics, &range, body);
+	if (n >= 0) {
+		mq_request_answer(req, &answer, MQ_SUCCESS);
+		mq_command_add_i64(&answer, "totalTopicNum", n);
+		n = mq_reply(req, &answer, body);
+	}
+	evbuffer_free(body);
+	return n;
+}
+
+/* ---- 351 ---- */
+
+int handle_get_topic_config(struct mq_request *req)
+{
+	struct broker *b = req->server;
+	struct topic_header h = {};
+	struct mq_error err = {};
+	struct evbuffer *body;
+	int r;
+
+	if (topic_header_decode(&h, &req->cmd, &err) < 0)
+		return reply_bad_header(req, &err);
+	body = evbuffer_new();
+	if (!body)
+		return -ENOMEM;
+	r = topics_encode(b->topics, h.topic, body);
+	if (r != -ENOENT)
+		return reply_body(req, body, r);
+	evbuffer_free(body);
+	return mq_reply_code(req, MQ_TOPIC_NOT_EXIST, "No topic in this broker. topic: %.*s", MQ_FMT(h.topic));
+}
+
+/* ---- 215 ---- */
+
+/* The request waits; its frame, which the topic points into, waits with it. */
+struct delete_job {
+	struct mq_request *req;
+	struct mq_slice topic;
+	int r;
+};
+
+static void delete_work(void *arg)
+{
+	struct delete_job *job = arg;
+	struct broker *b = job->req->server;
+
+	job->r = topics_delete(b->topics, job->topic);
+}
+
+static void delete_done(void *arg)
+{
+	struct delete_job *job = arg;
+
+	if (job->r < 0)
+		(void)mq_reply_code(job->req, MQ_SYSTEM_ERROR, "cannot delete the topic: %s", strerror(-job->r));
+	else
+		(void)mq_reply_ok(job->req);
+	free(job);
+}
+
+int handle_delete_topic_in_broker(struct mq_request *req)
+{
+	struct broker *b = req->server;
+	struct topic_header h = {};
+	struct mq_error err = {};
+	struct delete_job *job;
+	int r;
+
+	if (topic_header_decode(&h, &req->cmd, &err) < 0)
+		return reply_bad_header(req, &err);
+	if (h.topic.n == 0)
+		return mq_reply_code(req, MQ_INVALID_PARAMETER, "The specified topic is blank.");
+	if (config_get(&b->config, validateSystemTopicWhenUpdateTopic) && topics_is_system(b->topics, h.topic))
+		return mq_reply_code(req, MQ_INVALID_PARAMETER, "The topic[%.*s] is conflict with system topic.", MQ_FMT(h.topic));
+	job = calloc(1, sizeof *job);
+	if (!job)
+		return -ENOMEM;
+	*job = (struct delete_job){ .req = req, .topic = h.topic };
+	r = broker_offload(b, req->conn, delete_work, delete_done, job);
+	if (r == 0)
+		return MQ_REQUEST_PENDING;
+	free(job);
+	return r;
+}

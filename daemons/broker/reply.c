@@ -1,0 +1,31 @@
+#include "daemons/broker/reply.h"
+
+#include <event2/buffer.h>
+
+#include "libmq/wire/codes.h"
+
+int reply_body(struct mq_request *req, struct evbuffer *body, int r)
+{
+	struct mq_command answer;
+
+	if (r >= 0) {
+		mq_request_answer(req, &answer, MQ_SUCCESS);
+		r = mq_reply(req, &answer, body);
+	}
+	evbuffer_free(body);
+	return r;
+}
+
+int reply_ok_with_fields(struct mq_request *req)
+{
+	struct mq_command answer;
+
+	mq_request_answer(req, &answer, MQ_SUCCESS);
+	answer.has_fields = true;
+	return mq_reply(req, &answer, NULL);
+}
+
+int reply_bad_header(struct mq_request *req, const struct mq_error *err)
+{
+	return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", err->text);
+}
