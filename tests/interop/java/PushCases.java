@@ -67,6 +67,7 @@ final class PushCases {
 			World.checkEqual(inboxes[0].distinct() + inboxes[1].distinct(), 400, "number of different messages");
 			w.outcome("shared " + inboxes[0].size() + "+" + inboxes[1].size());
 
+			awaitIdle(members[0]);
 			long left = System.nanoTime();
 			members[0].shutdown();
 			World.await("all queues at the other", () -> shareOf(members[1], topic) == QUEUES);
@@ -91,6 +92,12 @@ final class PushCases {
 			c.getDefaultMQPushConsumerImpl().persistConsumerOffset();
 			return lag(w, group) == 0;
 		});
+	}
+
+	/** Until the listener has returned for everything that came: what is not done when a member leaves comes again. */
+	private static void awaitIdle(DefaultMQPushConsumer c) throws Exception {
+		World.await("an idle listener", () -> c.getDefaultMQPushConsumerImpl().getRebalanceImpl().getProcessQueueTable()
+				.values().stream().allMatch(q -> q.getMsgCount().get() == 0));
 	}
 
 	/** How many of the topic's queues the rebalance gave to this member (the group's retry topic has one more). */
@@ -166,6 +173,7 @@ final class PushCases {
 			c.start();
 			try {
 				World.await(wanted + " messages", () -> inbox.size() >= wanted);
+				awaitIdle(c);
 			} finally {
 				c.shutdown();
 			}
@@ -246,6 +254,7 @@ final class PushCases {
 			for (int i = 0; i < 200; i++)
 				w.send(World.message(topic, "A", "" + i / QUEUES), i % QUEUES);
 			order.awaitPerQueue(topic, 200 / QUEUES);
+			awaitIdle(members[0]);
 			members[0].shutdown();
 			World.await("all queues at the other", () -> shareOf(members[1], topic) == QUEUES);
 			for (int i = 200; i < 400; i++)

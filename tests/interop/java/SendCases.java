@@ -9,8 +9,11 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.LocalTransactionState;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.client.producer.TransactionListener;
+import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.client.producer.selector.SelectMessageQueueByHash;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageDecoder;
@@ -26,6 +29,7 @@ final class SendCases {
 		all.put("send-oneway", SendCases::oneway);
 		all.put("send-batch", SendCases::batch);
 		all.put("send-selector", SendCases::selector);
+		all.put("send-transaction", SendCases::transaction);
 		all.put("send-properties", SendCases::properties);
 		all.put("send-compressed", SendCases::compressed);
 		all.put("send-vip-port", SendCases::vipPort);
@@ -97,13 +101,7 @@ final class SendCases {
 
 		for (int i = 0; i < count; i++)
 			w.producer.sendOneway(World.message(topic, "A", "oneway " + i));
-		World.await("the one-way messages", () -> {
-			long sum = 0;
-
-			for (int id = 0; id < QUEUES; id++)
-				sum += w.producer.maxOffset(w.queue(topic, id));
-			return sum == count;
-		});
+		World.await("the one-way messages", () -> sum(w, topic) == count);
 		checkStored(w, topic, count);
 	}
 
@@ -150,6 +148,55 @@ final class SendCases {
 		}
 		w.outcome(World.histogram(places));
 		checkStored(w, topic, 24);
+	}
+
+	private static void transaction(World w) throws Exception {
+		String topic = w.topic("transaction", QUEUES);
+		TransactionMQProducer p = new TransactionMQProducer(w.name("transactions"));
+
+		p.setNamesrvAddr(w.namesrv);
+		p.setInstanceName("transactions");
+		p.setTransactionListener(new TransactionListener() {
+			@Override
+			public LocalTransactionState executeLocalTransaction(Message m, Object arg) {
+				return (LocalTransactionState) arg;
+			}
+
+			@Override
+			public LocalTransactionState checkLocalTransaction(MessageExt m) {
+				return LocalTransactionState.UNKNOW;
+			}
+		});
+		p.start();
+		try {
+			List<String> states = new ArrayList<>();
+
+			for (int i = 0; i < 10; i++) {
+				LocalTransactionState state = i % 2 == 0 ? LocalTransactionState.COMMIT_MESSAGE
+						: LocalTransactionState.ROLLBACK_MESSAGE;
+				var r = p.sendMessageInTransaction(World.message(topic, "A", state + " " + i), state);
+
+				World.sent(r);
+				states.add(r.getLocalTransactionState().toString());
+			}
+			w.outcome(World.histogram(states));
+			/* The end of a transaction is sent one-way. */
+			World.await("the committed messages", () -> sum(w, topic) >= 5);
+		} finally {
+			p.shutdown();
+		}
+		for (List<MessageExt> queue : w.stored(topic, QUEUES).values())
+			for (MessageExt m : queue)
+				World.check(World.text(m).startsWith("COMMIT_MESSAGE"), World.text(m) + " is stored");
+		checkStored(w, topic, 5);
+	}
+
+	private static long sum(World w, String topic) throws Exception {
+		long sum = 0;
+
+		for (int id = 0; id < QUEUES; id++)
+			sum += w.producer.maxOffset(w.queue(topic, id));
+		return sum;
 	}
 
 	private static void properties(World w) throws Exception {
