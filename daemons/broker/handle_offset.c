@@ -91,7 +91,7 @@ static int update_durably(struct mq_request *req, const struct update_offset_hea
 		return -ENOMEM;
 	u->req = req;
 	u->put = (struct store_offset_put){ .group = h->group, .topic = h->topic, .queue_id = h->queue_id, .offset = h->offset };
-	u->op.op.take_half = -1;
+	store_op_init(&u->op.op);
 	u->op.op.offset_puts = &u->put;
 	u->op.op.n_offset_puts = 1;
 	u->op.done = update_committed;

@@ -259,7 +259,7 @@ static int send_store(struct send *s)
 		send_free(s);
 		return r;
 	}
-	s->op.op.take_half = -1;
+	store_op_init(&s->op.op);
 	s->op.op.records = s->records;
 	s->op.op.n_records = s->n_messages;
 	s->op.op.no_wait = !s->marks.wants_wait;

@@ -158,6 +158,7 @@ static int end_found(struct end *e)
 	if (e->rec.physical_offset != e->h.locator)
 		return end_refuse(e, MQ_SYSTEM_ERROR, "The commit log offset wrong");
 
+	store_op_init(&e->op.op);
 	e->op.op.take_half = e->h.locator;
 	e->op.done = end_committed;
 	r = e->h.outcome == MQ_SYS_COMMIT ? end_make_message(e) : 0;

@@ -177,6 +177,7 @@ int main(int argc, char **argv)
 	struct mq_error err = {};
 	int r;
 
+	store_tune_process();
 	mq_log_init("mq-brokerd");
 	r = options_parse_args(&p.args, argc, argv);
 	if (r != 0)
