@@ -1,0 +1,308 @@
+#include "libmq/client/admin.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "libmq/wire/body_cluster.h"
+#include "libmq/wire/codes.h"
+#include "libmq/wire/fields.h"
+
+/* --- brokers --- */
+
+void mq_broker_list_done(struct mq_broker_list *list)
+{
+	for (unsigned i = 0; i < list->n; i++) {
+		free(list->items[i].name);
+		free(list->items[i].cluster);
+		free(list->items[i].address);
+	}
+	free(list->items);
+	*list = (struct mq_broker_list){};
+}
+
+static int list_add(struct mq_broker_list *list, struct mq_slice name, struct mq_slice cluster, struct mq_slice address,
+		    int64_t id)
+{
+	struct mq_broker *larger = realloc(list->items, (list->n + 1) * sizeof *larger);
+	struct mq_broker *b;
+
+	if (!larger)
+		return -ENOMEM;
+	list->items = larger;
+	b = &list->items[list->n++];
+	*b = (struct mq_broker){ .id = id };
+	b->name = strndup(name.p ? name.p : "", name.n);
+	b->cluster = strndup(cluster.p ? cluster.p : "", cluster.n);
+	b->address = strndup(address.p ? address.p : "", address.n);
+	return b->name && b->cluster && b->address ? 0 : -ENOMEM;
+}
+
+static int compare_brokers(const void *a, const void *b)
+{
+	const struct mq_broker *x = a, *y = b;
+	int r = strcmp(x->cluster, y->cluster);
+
+	if (r == 0)
+		r = strcmp(x->name, y->name);
+	return r ? r : (x->id > y->id) - (x->id < y->id);
+}
+
+static int list_of_info(struct mq_broker_list *list, const struct mq_cluster_info *info, const char *cluster)
+{
+	for (unsigned i = 0; i < info->n_brokers; i++) {
+		const struct mq_route_broker *b = &info->brokers[i];
+
+		if (cluster && !mq_slice_is(b->cluster, cluster))
+			continue;
+		for (unsigned j = 0; j < b->n_addresses; j++) {
+			int r = list_add(list, b->name, b->cluster, b->addresses[j].address, b->addresses[j].id);
+
+			if (r < 0)
+				return r;
+		}
+	}
+	qsort(list->items, list->n, sizeof *list->items, compare_brokers);
+	return 0;
+}
+
+int mq_admin_brokers(struct mq_client *c, const char *cluster, struct mq_broker_list *ret, struct mq_failure *f)
+{
+	_cleanup_(mq_command_freep) struct mq_command *answer = NULL;
+	const char *direct = mq_client_direct_broker(c);
+	struct mq_broker_list list = {};
+	struct mq_cluster_info info;
+	struct mq_command cmd;
+	struct mq_error err;
+	int r;
+
+	if (direct) {
+		r = list_add(&list, MQ_SLICE(""), MQ_SLICE(""), mq_slice_of(direct), 0);
+	} else {
+		mq_command_request(&cmd, MQ_GET_BROKER_CLUSTER_INFO);
+		r = mq_client_ask(c, &MQ_NAMESRV, &cmd, &answer, f);
+		if (r < 0)
+			return r;
+		r = mq_cluster_info_decode(&info, answer->body, &err);
+		if (r < 0)
+			return mq_failure_at(f, r, MQ_STAGE_ANSWER, MQ_HOP_NAMESRV, "NameServer",
+					     "unreadable cluster information: %s", err.text);
+		r = list_of_info(&list, &info, cluster);
+		mq_cluster_info_done(&info);
+	}
+	if (r < 0) {
+		mq_broker_list_done(&list);
+		return mq_failure_local(f, r, "out of memory");
+	}
+	if (list.n == 0) {
+		mq_broker_list_done(&list);
+		return cluster ? mq_failure_local(f, -ENOENT, "no broker of cluster %s is registered", cluster)
+			       : mq_failure_local(f, -ENOENT, "no broker is registered at the NameServer");
+	}
+	*ret = list;
+	return 0;
+}
+
+struct mq_hop mq_broker_hop(const struct mq_broker *b)
+{
+	return (struct mq_hop){ .kind = MQ_HOP_BROKER, .name = *b->name ? b->name : NULL, .addresses = { b->address } };
+}
+
+/* --- requests --- */
+
+int mq_admin_json(struct mq_client *c, const struct mq_hop *hop, const struct mq_command *cmd, struct mq_json **ret,
+		  struct mq_failure *f)
+{
+	_cleanup_(mq_command_freep) struct mq_command *answer = NULL;
+	struct mq_error err;
+	int r;
+
+	r = mq_client_ask(c, hop, cmd, &answer, f);
+	if (r < 0)
+		return r;
+	r = mq_json_parse(ret, answer->body, &err);
+	if (r < 0)
+		return mq_failure_at(f, r, MQ_STAGE_ANSWER, hop->kind, hop->addresses[0] ? hop->addresses[0] : "NameServer",
+				     "unreadable answer to %s: %s", mq_request_name(cmd->code), err.text);
+	return 0;
+}
+
+int mq_admin_create_topic(struct mq_client *c, const struct mq_broker *b, const struct mq_topic_config *config,
+			  struct mq_failure *f)
+{
+	_cleanup_(mq_command_freep) struct mq_command *answer = NULL;
+	struct mq_hop hop = mq_broker_hop(b);
+	struct mq_command cmd;
+
+	mq_command_request(&cmd, MQ_UPDATE_AND_CREATE_TOPIC);
+	mq_command_add(&cmd, "topic", config->name);
+	mq_command_add(&cmd, "defaultTopic", MQ_SLICE("TBW102"));
+	mq_command_add_i64(&cmd, "readQueueNums", config->read_queues);
+	mq_command_add_i64(&cmd, "writeQueueNums", config->write_queues);
+	mq_command_add_i64(&cmd, "perm", config->perm);
+	mq_command_add(&cmd, "topicFilterType", config->is_multi_tag ? MQ_SLICE("MULTI_TAG") : MQ_SLICE("SINGLE_TAG"));
+	mq_command_add_i64(&cmd, "topicSysFlag", config->sys_flag);
+	mq_command_add_bool(&cmd, "order", config->is_order);
+	if (config->attributes.n > 0)
+		mq_command_add(&cmd, "attributes", config->attributes);
+	return mq_client_ask(c, &hop, &cmd, &answer, f);
+}
+
+int mq_admin_delete_topic(struct mq_client *c, const struct mq_broker *b, const char *topic, struct mq_failure *f)
+{
+	_cleanup_(mq_command_freep) struct mq_command *answer = NULL;
+	struct mq_hop hop = mq_broker_hop(b);
+	struct mq_command cmd;
+
+	mq_command_request(&cmd, MQ_DELETE_TOPIC_IN_BROKER);
+	mq_command_add(&cmd, "topic", mq_slice_of(topic));
+	return mq_client_ask(c, &hop, &cmd, &answer, f);
+}
+
+int mq_admin_forget_topic(struct mq_client *c, const char *topic, const char *cluster, struct mq_failure *f)
+{
+	const char *address;
+	int r = 0;
+
+	for (unsigned i = 0; r >= 0 && (address = mq_client_namesrv(c, i)); i++) {
+		_cleanup_(mq_command_freep) struct mq_command *answer = NULL;
+		struct mq_hop hop = { .kind = MQ_HOP_NAMESRV, .addresses = { address } };
+		struct mq_command cmd;
+
+		mq_command_request(&cmd, MQ_DELETE_TOPIC_IN_NAMESRV);
+		mq_command_add(&cmd, "topic", mq_slice_of(topic));
+		if (cluster)
+			mq_command_add(&cmd, "clusterName", mq_slice_of(cluster));
+		r = mq_client_ask(c, &hop, &cmd, &answer, f);
+	}
+	return r;
+}
+
+#define OFFSET_FIELDS(X) X(i64, offset, "offset", REQUIRED)
+MQ_HEADER(offset, OFFSET_FIELDS)
+
+int mq_admin_offset(struct mq_client *c, const struct mq_hop *hop, int code, const char *topic, int32_t queue_id,
+		    int64_t timestamp_ms, int64_t *ret, struct mq_failure *f)
+{
+	_cleanup_(mq_command_freep) struct mq_command *answer = NULL;
+	struct offset_header h = {};
+	struct mq_command cmd;
+	struct mq_error err;
+	int r;
+
+	mq_command_request(&cmd, code);
+	mq_command_add(&cmd, "topic", mq_slice_of(topic));
+	mq_command_add_i64(&cmd, "queueId", queue_id);
+	if (code == MQ_SEARCH_OFFSET_BY_TIMESTAMP)
+		mq_command_add_i64(&cmd, "timestamp", timestamp_ms);
+	r = mq_client_ask(c, hop, &cmd, &answer, f);
+	if (r < 0)
+		return r;
+	r = offset_header_decode(&h, answer, &err);
+	if (r < 0)
+		return mq_failure_at(f, r, MQ_STAGE_ANSWER, MQ_HOP_BROKER, hop->name ? hop->name : hop->addresses[0],
+				     "unreadable answer: %s", err.text);
+	*ret = h.offset;
+	return 0;
+}
+
+/* --- topic names --- */
+
+void mq_topic_names_done(struct mq_topic_names *names)
+{
+	for (unsigned i = 0; i < names->n; i++)
+		free(names->names[i]);
+	free(names->names);
+	*names = (struct mq_topic_names){};
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int names_add(struct mq_topic_names *names, struct mq_slice name)
+{
+	char **larger = realloc(names->names, (names->n + 1) * sizeof *larger);
+
+	if (!larger)
+		return -ENOMEM;
+	names->names = larger;
+	larger[names->n] = strndup(name.p, name.n);
+	if (!larger[names->n])
+		return -ENOMEM;
+	names->n++;
+	return 0;
+}
+
+static int names_of_table(struct mq_topic_names *names, const struct mq_json *doc)
+{
+	int r = 0;
+
+	MQ_JSON_EACH(config, mq_json_get(mq_json_root(doc), "topicConfigTable"))
+		if (r >= 0 && config->key && config->key->text.p)
+			r = names_add(names, config->key->text);
+	return r;
+}
+
+static int names_of_list(struct mq_topic_names *names, const struct mq_json *doc)
+{
+	int r = 0;
+
+	MQ_JSON_EACH(name, mq_json_get(mq_json_root(doc), "topicList"))
+		if (r >= 0 && mq_json_text(name).p)
+			r = names_add(names, mq_json_text(name));
+	return r;
+}
+
+int mq_admin_topics(struct mq_client *c, struct mq_topic_names *ret, struct mq_failure *f)
+{
+	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
+	const char *direct = mq_client_direct_broker(c);
+	struct mq_hop hop = MQ_NAMESRV;
+	struct mq_topic_names names = {};
+	struct mq_command cmd;
+	int r;
+
+	if (direct)
+		hop = (struct mq_hop){ .kind = MQ_HOP_BROKER, .addresses = { direct } };
+	mq_command_request(&cmd, direct ? MQ_GET_ALL_TOPIC_CONFIG : MQ_GET_ALL_TOPIC_LIST_FROM_NAMESERVER);
+	r = mq_admin_json(c, &hop, &cmd, &doc, f);
+	if (r < 0)
+		return r;
+	r = direct ? names_of_table(&names, doc) : names_of_list(&names, doc);
+	if (r < 0) {
+		mq_topic_names_done(&names);
+		return mq_failure_local(f, r, "out of memory");
+	}
+	if (names.n > 0)
+		qsort(names.names, names.n, sizeof *names.names, compare_names);
+	*ret = names;
+	return 0;
+}
+
+bool mq_topic_is_system(const char *topic, const struct mq_broker_list *brokers)
+{
+	static const char *const exact[] = {
+		"TBW102",	     "SCHEDULE_TOPIC_XXXX", "RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_TRANS_OP_HALF_TOPIC",
+		"RMQ_SYS_TRACE_TOPIC", "SELF_TEST_TOPIC",   "BenchmarkTest",		 "OFFSET_MOVED_EVENT",
+		"TRANS_CHECK_MAX_TIME_TOPIC",
+	};
+
+	for (unsigned i = 0; i < N_ELEMENTS(exact); i++)
+		if (strcmp(topic, exact[i]) == 0)
+			return true;
+	if (*topic == '%' || strncasecmp(topic, "rmq_sys_", 8) == 0)
+		return true;
+	for (unsigned i = 0; brokers && i < brokers->n; i++) {
+		const struct mq_broker *b = &brokers->items[i];
+		size_t n = strlen(b->cluster);
+
+		if (strcmp(topic, b->name) == 0 || strcmp(topic, b->cluster) == 0 ||
+		    (n > 0 && strncmp(topic, b->cluster, n) == 0 && strcmp(topic + n, "_REPLY_TOPIC") == 0))
+			return true;
+	}
+	return false;
+}
