@@ -131,16 +131,17 @@ static int parse_calendar(const char *text, int64_t now_ms, int64_t *ret)
 	struct tm tm;
 	const char *p = text;
 	long east;
-	int n = 0, ms = 0, is_local, month;
+	int n = 0, ms = 0, is_local, year, month, day;
 	time_t s;
 
 	localtime_r(&now, &tm);
 	tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
-	if (sscanf(p, "%4d-%2d-%2d%n", &tm.tm_year, &month, &tm.tm_mday, &n) == 3 && n >= 8) {
-		if (tm.tm_year < 1970 || month < 1 || month > 12 || tm.tm_mday < 1 || tm.tm_mday > 31)
+	if (sscanf(p, "%4d-%2d-%2d%n", &year, &month, &day, &n) == 3 && n >= 8) {
+		if (year < 1970 || month < 1 || month > 12 || day < 1 || day > 31)
 			return -EINVAL;
-		tm.tm_year -= 1900;
+		tm.tm_year = year - 1900;
 		tm.tm_mon = month - 1;
+		tm.tm_mday = day;
 		p += n;
 		if (*p == 'T' || *p == ' ')
 			p = read_clock(p + 1, &tm, &ms);
