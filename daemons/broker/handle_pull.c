@@ -440,7 +440,7 @@ static int pull_check_topic(struct pull *p)
 		return pull_refuse(p, MQ_NO_PERMISSION, FORBIDDEN_TOPIC, "the topic[%.*s] pulling message is forbidden", MQ_FMT(p->h.topic));
 	if (p->h.queue_id < 0 || p->h.queue_id >= p->topic.read_queues)
 		return pull_refuse(p, MQ_INVALID_PARAMETER, 0,
-				   "queueId[%" PRIi32 "] is illegal, topic:[%.*s] topicConfig.readQueueNums:[%" PRIi32 "] consumer:[%s]",
+				   "queueId[%" PRIi32 "] is illegal, topic:[%.*s] topicConfig.readQueueNums:[%" PRIi32 "] consumer:[/%s]",
 				   p->h.queue_id, MQ_FMT(p->h.topic), p->topic.read_queues, mq_conn_peer(p->req->conn)->text);
 	return pull_check_subscription(p);
 }

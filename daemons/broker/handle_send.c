@@ -148,19 +148,11 @@ static struct mq_record send_record(const struct send *s)
 	};
 }
 
-/* Puts message number i into the block and moves *tail on. 0, or -EMSGSIZE when the properties become too long. */
-static int send_put(struct send *s, unsigned i, struct mq_record *rec, struct mq_slice properties,
-		    const struct message_marks *marks, const struct message_additions *more, char **tail)
+/* Puts message number i into the block and returns the bytes of its tail. */
+static size_t send_put(struct send *s, unsigned i, struct mq_record *rec, const struct message_marks *marks, char *tail)
 {
-	char text[MQ_PROPERTIES_MAX];
-	size_t n = message_properties_encode(&s->broker->config, properties, more, text);
-
-	if (n == 0)
-		return -EMSGSIZE;
-	rec->properties = (struct mq_slice){ text, n };
 	rec->body_crc = mq_body_crc(rec->body);
-	*tail += message_record_encode(rec, marks, send_heads(s) + (size_t)i * MQ_RECORD_HEAD_MAX, *tail, &s->records[i]);
-	return 0;
+	return message_record_encode(rec, marks, send_heads(s) + (size_t)i * MQ_RECORD_HEAD_MAX, tail, &s->records[i]);
 }
 
 static int send_put_one(struct send *s)
@@ -168,7 +160,8 @@ static int send_put_one(struct send *s)
 	struct message_additions more = {};
 	struct mq_record rec = send_record(s);
 	struct send_sizes sizes = {};
-	char *tail;
+	char text[MQ_PROPERTIES_MAX];
+	size_t n;
 	int r;
 
 	rec.body = s->req->cmd.body;
@@ -188,10 +181,11 @@ static int send_put_one(struct send *s)
 	r = send_take_block(s, &sizes);
 	if (r < 0)
 		return r;
-	tail = send_tails(s);
-	r = send_put(s, 0, &rec, s->h.properties, &s->marks, &more, &tail);
-	if (r < 0)
-		return r;
+	n = message_properties_encode(&s->broker->config, s->h.properties, &more, text);
+	if (n == 0)
+		return -EMSGSIZE;
+	rec.properties = (struct mq_slice){ text, n };
+	send_put(s, 0, &rec, &s->marks, send_tails(s));
 	s->records[0].is_half = s->marks.is_prepared;
 	return store_queue_open(s->broker->store, rec.topic, rec.queue_id, &s->records[0].queue);
 }
@@ -238,9 +232,9 @@ static int send_put_batch(struct send *s)
 		message_marks_read(&marks, e.properties, 0);
 		rec.flag = e.flag;
 		rec.body = e.body;
-		r = send_put(s, i, &rec, e.properties, &marks, &(struct message_additions){}, &tail);
-		if (r < 0)
-			return r;
+		/* As they came: MessageExtEncoder of 5.5 adds nothing to the properties of a batch. */
+		rec.properties = e.properties;
+		tail += send_put(s, i, &rec, &marks, tail);
 		s->records[i].queue = queue;
 		rest = (struct mq_slice){ rest.p + n, rest.n - (size_t)n };
 	}
