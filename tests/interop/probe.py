@@ -326,6 +326,9 @@ VOLATILE = {"lastUpdateTimestamp", "lastTimestamp", "dataVersion", "mappingDataV
             "consumeTps", "topicPutTps", "msgId", "transactionId", "indexLastUpdateTimestamp", "indexLastUpdatePhyoffset", "wipeTopicCount",
             "addTopicCount"}
 
+# Keys of code 28 that older brokers gave and exporters still ask for.
+OLD_KEYS = {"brokerVersion", "getTransferedTps"}
+
 # Topics of Apache's broker for its own bookkeeping.
 APACHES_OWN_TOPICS = re.compile(r"RMQ_SYS_ROCKSDB_|rmq_sys_|RMQ_SYS_TRANS_OP_HALF_TOPIC|OFFSET_MOVED_EVENT")
 
@@ -371,6 +374,14 @@ def records(body):
     return json.dumps(out, ensure_ascii=True)
 
 
+def shown_remark(header):
+    remark = header.get("remark")
+    # Code 17's success carries the remark that Apache puts into answers before their handler speaks.
+    if not remark or remark == "not set any response code":
+        return "-"
+    return plain(remark.split("\n")[0])
+
+
 def shown_body(code, request, body):
     if not body:
         return "-"
@@ -378,7 +389,7 @@ def shown_body(code, request, body):
         return records(body)
     text = body.decode(errors="replace")
     if request == 28:
-        return "keys " + " ".join(sorted(k for k in parse_json(text)["table"] if "/" not in k))
+        return "keys " + " ".join(sorted(k for k in parse_json(text)["table"] if "/" not in k and k not in OLD_KEYS))
     try:
         return json.dumps(steady(parse_json(text)), sort_keys=True)
     except ValueError:
@@ -420,9 +431,11 @@ def run(namesrv):
             peers[target].close()
             peers[target] = Peer(addresses[target])
             continue
-        remark = "*" if name in CODE_ONLY else plain((header.get("remark") or "-").split("\n")[0])
+        if name in CODE_ONLY:
+            print(f"probe {name}: code={header['code']}")
+            continue
         ext = steady(header.get("extFields") or {})
-        print(f"probe {name}: code={header['code']} remark={remark} ext={json.dumps(ext, sort_keys=True)} "
+        print(f"probe {name}: code={header['code']} remark={shown_remark(header)} ext={json.dumps(ext, sort_keys=True)} "
               f"body={shown_body(header['code'], code, answer)}", flush=True)
 
 

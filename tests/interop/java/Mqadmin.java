@@ -23,8 +23,11 @@ public final class Mqadmin {
 	/** Settings whose defaults clients and administrators meet. */
 	private static final Set<String> SETTINGS = Set.of("brokerName", "brokerClusterName", "brokerId", "brokerIP1",
 			"brokerPermission", "autoCreateTopicEnable", "autoCreateSubscriptionGroup", "defaultTopicQueueNums",
-			"maxMessageSize", "messageDelayLevel", "flushDiskType", "fileReservedTime", "deleteWhen",
-			"enablePropertyFilter", "longPollingEnable", "transactionCheckMax", "timerMaxDelaySec");
+			"maxMessageSize", "flushDiskType", "fileReservedTime", "deleteWhen", "enablePropertyFilter",
+			"longPollingEnable");
+
+	/** Keys of brokerStatus that older brokers gave and exporters still ask for. */
+	private static final Set<String> OLD_KEYS = Set.of("brokerVersion", "getTransferedTps");
 
 	/** Topics that every broker has; Apache's also has some for its own bookkeeping. */
 	private static final Set<String> SYSTEM_TOPICS = Set.of("BenchmarkTest", "DefaultCluster", "DefaultCluster_REPLY_TOPIC",
@@ -93,7 +96,7 @@ public final class Mqadmin {
 
 	private static String keys(String output) {
 		return output.lines().map(l -> l.split(" *: ")[0].trim())
-				.filter(k -> !k.isEmpty() && !k.contains("/")).sorted().collect(Collectors.joining("\n"));
+				.filter(k -> !k.isEmpty() && !k.contains("/") && !OLD_KEYS.contains(k)).sorted().collect(Collectors.joining("\n"));
 	}
 
 	private static String settings(String output) {

@@ -151,6 +151,7 @@ final class PushCases {
 		try {
 			World.await("the last messages",
 					() -> inbox.texts().stream().filter(t -> t.startsWith("last")).count() == QUEUES);
+			awaitIdle(c);
 			List<String> kinds = new ArrayList<>();
 			inbox.texts().forEach(t -> kinds.add(t.split(" ")[0]));
 			w.outcome(World.histogram(kinds));
