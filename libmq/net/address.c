@@ -61,14 +61,16 @@ static int address_parse_tcp(struct mq_address *a, struct mq_slice text, struct 
 	int r;
 
 	colon = memrchr(text.p, ':', text.n);
+	if (!colon)
+		return mq_error_set(err, -EINVAL, "\"%s\" is not host:port, [address]:port or unix:/path", a->text);
 	host_end = colon;
 	if (text.p[0] == '[') {
 		host_end = memchr(text.p, ']', text.n);
 		if (!host_end || host_end + 1 != colon)
 			return mq_error_set(err, -EINVAL, "\"%s\" is not [address]:port", a->text);
 		host++;
-	} else if (!colon || memchr(text.p, ':', (size_t)(colon - text.p))) {
-		return mq_error_set(err, -EINVAL, "\"%s\" is not host:port, [address]:port or unix:/path", a->text);
+	} else if (memchr(text.p, ':', (size_t)(colon - text.p))) {
+		return mq_error_set(err, -EINVAL, "\"%s\" needs brackets: [address]:port", a->text);
 	}
 
 	r = address_parse_port(colon + 1, (size_t)(text.p + text.n - colon - 1), &a->port);
