@@ -1,0 +1,496 @@
+/* PULL_MESSAGE (11), LITE_PULL_MESSAGE (361): result codes, stop rules, filtering, permissions, long polling. */
+#include "tests/wire/messages.h"
+
+enum { FAST_PORT = 24109 };
+
+static int start_daemon(void **state)
+{
+	static const char *const sets[] = { "fastListenPort=24109", "maxTransferCountOnMessageInMemory=40", NULL };
+
+	daemon_ = harness_start(HARNESS_BROKER, sets);
+	return 0;
+}
+
+static void fill(struct harness_peer *p, const char *topic, unsigned n, const char *properties)
+{
+	struct mq_command cmd;
+	int32_t last = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		send_request(&cmd, topic, "0", properties, MQ_SLICE("some body"));
+		last = harness_send(p, &cmd);
+		if (i == 0) /* makes the topic */
+			harness_assert_answer(harness_answer(p, last), MQ_SUCCESS, NULL);
+	}
+	if (n > 1)
+		harness_assert_answer(harness_answer(p, last), MQ_SUCCESS, NULL);
+}
+
+static void make_topic(struct harness_peer *p, const char *topic, const char *queues, const char *perm)
+{
+	harness_assert_answer(harness_ask(p, MQ_UPDATE_AND_CREATE_TOPIC, "topic", topic, "defaultTopic", "TBW102", "readQueueNums", queues,
+					  "writeQueueNums", "4", "perm", perm, "topicFilterType", "SINGLE_TAG", "topicSysFlag", "0", "order",
+					  "false", NULL),
+			      MQ_SUCCESS, NULL);
+}
+
+/* ---- What the codes say (behaviour.md section 10) ---- */
+
+static void what_is_there_is_found(void **state)
+{
+	struct harness_peer *p = *state;
+	const struct mq_command *answer;
+	struct mq_record r[5];
+
+	fill(p, "Found", 5, "");
+	answer = pull(p, "Found", "0", "2");
+	assert_pull(answer, MQ_SUCCESS, "FOUND", "5", "0", "5");
+	assert_int_equal(records_of(answer, r, 5), 3);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(r[i].queue_offset, 2 + i);
+}
+
+static void at_the_end_there_is_nothing_yet(void **state)
+{
+	struct harness_peer *p = *state;
+
+	fill(p, "End", 2, "");
+	assert_pull(pull(p, "End", "0", "2"), MQ_PULL_NOT_FOUND, "OFFSET_OVERFLOW_ONE", "2", "0", "2");
+}
+
+static void beyond_the_end_the_offset_is_corrected(void **state)
+{
+	struct harness_peer *p = *state;
+
+	fill(p, "Beyond", 2, "");
+	assert_pull(pull(p, "Beyond", "0", "100000"), MQ_PULL_OFFSET_MOVED, "OFFSET_OVERFLOW_BADLY", "2", "0", "2");
+	assert_pull(pull(p, "Beyond", "0", "-1"), MQ_PULL_OFFSET_MOVED, "OFFSET_TOO_SMALL", "0", "0", "2");
+}
+
+static void an_empty_queue_has_its_own_answers(void **state)
+{
+	struct harness_peer *p = *state;
+
+	make_topic(p, "Empty", "4", "6");
+	assert_pull(pull(p, "Empty", "1", "0"), MQ_PULL_NOT_FOUND, "NO_MESSAGE_IN_QUEUE", "0", "0", "0");
+	assert_pull(pull(p, "Empty", "1", "7"), MQ_PULL_OFFSET_MOVED, "NO_MESSAGE_IN_QUEUE", "0", "0", "0");
+}
+
+static void what_does_not_match_is_skipped_and_counted(void **state)
+{
+	struct harness_peer *p = *state;
+	struct mq_command cmd;
+	struct mq_record r[6];
+
+	for (int i = 0; i < 3; i++) {
+		send_ok(p, "Tags", "0", "TAGS\1TagA\2", "a");
+		send_ok(p, "Tags", "0", "TAGS\1TagB\2", "b");
+	}
+	pull_request(&cmd, "Tags", "0", "0", "4", "TagNone");
+	assert_pull(harness_call(p, &cmd), MQ_PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE", "6", "0", "6");
+
+	pull_request(&cmd, "Tags", "0", "0", "4", "TagB");
+	assert_pull(harness_call(p, &cmd), MQ_SUCCESS, "FOUND", "6", "0", "6");
+	assert_int_equal(records_of(&p->answer->cmd, r, 6), 3);
+	assert_int_equal(r[2].queue_offset, 5);
+	assert_slice(r[2].body, "b");
+
+	pull_request(&cmd, "Tags", "0", "0", "4", "TagB || TagA");
+	assert_int_equal(records_of(harness_call(p, &cmd), r, 6), 6);
+}
+
+static void filtering_looks_at_a_bounded_number_of_messages(void **state)
+{
+	struct harness_peer *p = *state;
+	struct mq_command cmd;
+
+	fill(p, "Bounded", 1000, "TAGS\1TagA\2");
+	pull_request(&cmd, "Bounded", "0", "0", "4", "TagB");
+	assert_pull(harness_call(p, &cmd), MQ_PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE", "800", "0", "1000");
+}
+
+/* ---- How much one pull brings ---- */
+
+static unsigned count_of(struct harness_peer *p, const char *topic, const char *max, const char *max_bytes)
+{
+	static struct mq_record r[128];
+	struct mq_command cmd;
+
+	pull_request(&cmd, topic, "0", "0", "4", "*");
+	set_field(&cmd, "maxMsgNums", max);
+	if (max_bytes)
+		mq_command_add(&cmd, "maxMsgBytes", mq_slice_of(max_bytes));
+	return records_of(harness_call(p, &cmd), r, 128);
+}
+
+static void a_pull_brings_no_more_than_asked_for(void **state)
+{
+	struct harness_peer *p = *state;
+
+	fill(p, "Limits", 100, "");
+	assert_int_equal(count_of(p, "Limits", "7", NULL), 7);
+	assert_int_equal(count_of(p, "Limits", "0", NULL), 1);
+	assert_int_equal(count_of(p, "Limits", "1000", NULL), 40); /* maxTransferCountOnMessageInMemory */
+	assert_int_equal(count_of(p, "Limits", "32", "1"), 1);     /* the first always comes */
+	assert_in_range(count_of(p, "Limits", "32", "1000"), 2, 10);
+}
+
+static void a_pull_brings_so_many_bytes(void **state)
+{
+	struct harness_peer *p = *state;
+	struct mq_command cmd;
+	char *body = calloc(1, 100000);
+
+	for (int i = 0; i < 5; i++) {
+		send_request(&cmd, "Bytes", "0", "", (struct mq_slice){ body, 100000 });
+		harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+	}
+	assert_int_equal(count_of(p, "Bytes", "32", NULL), 2); /* maxTransferBytesOnMessageInMemory: 262,144 */
+	free(body);
+}
+
+/* ---- Failures, in the documented order ---- */
+
+static const struct mq_command *assert_refused(const struct mq_command *answer, int code, const char *remark)
+{
+	harness_assert_answer(answer, code, remark);
+	assert_true(answer->has_fields); /* {} */
+	return answer;
+}
+
+static void refused_pulls_say_why(void **state)
+{
+	struct harness_peer *p = *state;
+	const struct mq_command *answer;
+	struct mq_command cmd;
+
+	make_topic(p, "WriteOnly", "4", "2");
+	make_topic(p, "TwoQueues", "2", "6");
+
+	assert_refused(pull(p, "Nowhere", "0", "0"), MQ_TOPIC_NOT_EXIST, "topic[Nowhere] not exist, apply first please! " FAQ);
+	answer = assert_refused(pull(p, "WriteOnly", "0", "0"), MQ_NO_PERMISSION, "the topic[WriteOnly] pulling message is forbidden");
+	assert_string_equal(harness_field(answer, "forbiddenType"), "3");
+
+	answer = pull(p, "TwoQueues", "2", "0");
+	assert_int_equal(answer->code, MQ_INVALID_PARAMETER);
+	assert_true(mq_slice_starts(answer->remark, MQ_SLICE("queueId[2] is illegal, topic:[TwoQueues] topicConfig.readQueueNums:[2] "
+							     "consumer:[/127.0.0.1:")));
+	assert_int_equal(pull(p, "TwoQueues", "-1", "0")->code, MQ_INVALID_PARAMETER);
+	assert_int_equal(pull(p, "TwoQueues", "1", "0")->code, MQ_PULL_NOT_FOUND);
+
+	pull_request(&cmd, "TwoQueues", "0", "0", "4", "||");
+	assert_refused(harness_call(p, &cmd), MQ_SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed");
+	pull_request(&cmd, "TwoQueues", "0", "0", "0", "*");
+	set_field(&cmd, "consumerGroup", "offline");
+	assert_refused(harness_call(p, &cmd), MQ_SUBSCRIPTION_NOT_EXIST, "the consumer's group info not exist" FAQ);
+	pull_request(&cmd, "TwoQueues", "0", "0", "4", "a > 1");
+	set_field(&cmd, "expressionType", "SQL92");
+	assert_refused(harness_call(p, &cmd), MQ_SYSTEM_ERROR, "The broker does not support consumer to filter message by SQL92");
+	pull_request(&cmd, "TwoQueues", "0", "0", "4", "*");
+	set_field(&cmd, "consumerGroup", "bad/group");
+	assert_refused(harness_call(p, &cmd), MQ_SUBSCRIPTION_GROUP_NOT_EXIST, "subscription group [bad/group] does not exist, " FAQ);
+	drop_field(&cmd, "subVersion");
+	harness_assert_answer(harness_call(p, &cmd), MQ_SYSTEM_ERROR, "the custom field <subVersion> is null");
+}
+
+static void a_group_that_may_not_consume_is_refused(void **state)
+{
+	struct harness_peer *p = *state;
+	const struct mq_command *answer;
+	struct mq_command cmd;
+
+	fill(p, "NoConsume", 1, "");
+	harness_request(&cmd, MQ_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, NULL);
+	cmd.body = MQ_SLICE("{\"groupName\":\"stopped\",\"consumeEnable\":false,\"consumeBroadcastEnable\":true}");
+	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+	pull_request(&cmd, "NoConsume", "0", "0", "4", "*");
+	set_field(&cmd, "consumerGroup", "stopped");
+	answer = assert_refused(harness_call(p, &cmd), MQ_NO_PERMISSION, "subscription group no permission, stopped");
+	assert_string_equal(harness_field(answer, "forbiddenType"), "2");
+}
+
+static void heartbeat(struct harness_peer *p, const char *group, const char *topic, const char *sub, const char *codes, const char *version)
+{
+	struct mq_command cmd;
+	char body[1000];
+
+	snprintf(body, sizeof body,
+		 "{\"clientID\":\"c-%s\",\"consumerDataSet\":[{\"consumeFromWhere\":\"CONSUME_FROM_LAST_OFFSET\",\"consumeType\":"
+		 "\"CONSUME_PASSIVELY\",\"groupName\":\"%s\",\"messageModel\":\"CLUSTERING\",\"subscriptionDataSet\":[{\"classFilterMode\":"
+		 "false,\"codeSet\":[%s],\"expressionType\":\"TAG\",\"subString\":\"%s\",\"subVersion\":%s,\"tagsSet\":[],\"topic\":\"%s\"}],"
+		 "\"unitMode\":false}],\"heartbeatFingerprint\":0,\"producerDataSet\":[],\"withoutSub\":false}",
+		 group, group, codes, sub, version, topic);
+	harness_request(&cmd, MQ_HEART_BEAT, NULL);
+	cmd.body = mq_slice_of(body);
+	assert_int_equal(harness_call(p, &cmd)->code, MQ_SUCCESS);
+}
+
+static void without_a_subscription_of_its_own_the_heartbeats_counts(void **state)
+{
+	struct harness_peer *p = *state;
+	struct mq_command cmd;
+	struct mq_record r[2];
+
+	send_ok(p, "Beat", "0", "TAGS\1TagA\2", "a");
+	send_ok(p, "Beat", "0", "TAGS\1TagB\2", "b");
+	heartbeat(p, "beating", "Beat", "TagB", "2598920", "77");
+
+	harness_request(&cmd, MQ_PULL_MESSAGE, "consumerGroup", "beating", "topic", "Beat", "queueId", "0", "queueOffset", "0", "maxMsgNums",
+			"32", "sysFlag", "2", "commitOffset", "0", "suspendTimeoutMillis", "15000", "subVersion", "77", "maxMsgBytes",
+			"262144", "expressionType", "TAG", NULL);
+	assert_pull(harness_call(p, &cmd), MQ_SUCCESS, "FOUND", "2", "0", "2");
+	assert_int_equal(records_of(&p->answer->cmd, r, 2), 1);
+	assert_slice(r[0].body, "b");
+
+	set_field(&cmd, "subVersion", "78");
+	assert_refused(harness_call(p, &cmd), MQ_SUBSCRIPTION_NOT_LATEST, "the consumer's subscription not latest");
+	set_field(&cmd, "topic", "Tags2");
+	make_topic(p, "Tags2", "4", "6");
+	assert_refused(harness_call(p, &cmd), MQ_SUBSCRIPTION_NOT_EXIST, "the consumer's subscription not exist" FAQ);
+}
+
+static void lite_pulls_are_pulls(void **state)
+{
+	struct harness_peer *p = *state;
+	struct mq_command cmd;
+	struct mq_record r;
+
+	fill(p, "Lite", 1, "");
+	pull_request(&cmd, "Lite", "0", "0", "22", "*");
+	cmd.code = MQ_LITE_PULL_MESSAGE;
+	assert_int_equal(records_of(harness_call(p, &cmd), &r, 1), 1);
+}
+
+static void the_fast_port_serves_all_but_pulls(void **state)
+{
+	struct harness_daemon fast = *daemon_;
+	struct harness_peer *p;
+	struct mq_command cmd;
+
+	fast.port = FAST_PORT;
+	p = harness_connect_tcp(&fast);
+	send_ok(p, "Fast", "0", "", "x");
+	pull_request(&cmd, "Fast", "0", "0", "4", "*");
+	harness_assert_answer(harness_call(p, &cmd), MQ_REQUEST_CODE_NOT_SUPPORTED, " request type 11 not supported");
+	cmd.code = MQ_LITE_PULL_MESSAGE;
+	harness_assert_answer(harness_call(p, &cmd), MQ_REQUEST_CODE_NOT_SUPPORTED, " request type 361 not supported");
+	assert_string_equal(harness_field(harness_ask(p, MQ_GET_MAX_OFFSET, "topic", "Fast", "queueId", "0", NULL), "offset"), "1");
+	harness_close(p);
+}
+
+static void a_pull_may_commit(void **state)
+{
+	struct harness_peer *p = *state;
+	struct mq_command cmd;
+
+	fill(p, "Commits", 3, "");
+	pull_request(&cmd, "Commits", "0", "2", "5", "*");
+	set_field(&cmd, "commitOffset", "2");
+	assert_int_equal(harness_call(p, &cmd)->code, MQ_SUCCESS);
+	assert_string_equal(harness_field(harness_ask(p, MQ_QUERY_CONSUMER_OFFSET, "consumerGroup", "cg", "topic", "Commits", "queueId", "0",
+						      NULL),
+					  "offset"),
+			    "2");
+	set_field(&cmd, "sysFlag", "4");
+	set_field(&cmd, "commitOffset", "1"); /* not marked as valid */
+	assert_int_equal(harness_call(p, &cmd)->code, MQ_SUCCESS);
+	assert_string_equal(harness_field(harness_ask(p, MQ_QUERY_CONSUMER_OFFSET, "consumerGroup", "cg", "topic", "Commits", "queueId", "0",
+						      NULL),
+					  "offset"),
+			    "2");
+}
+
+/* ---- Long polling (behaviour.md section 11) ---- */
+
+static int32_t wait_for_message(struct harness_peer *p, const char *topic, const char *offset, const char *expression, const char *ms)
+{
+	struct mq_command cmd;
+
+	pull_request(&cmd, topic, "0", offset, "6", expression);
+	set_field(&cmd, "suspendTimeoutMillis", ms);
+	return harness_send(p, &cmd);
+}
+
+static void a_held_pull_is_answered_by_the_message(void **state)
+{
+	struct harness_peer *p = *state, *other = harness_connect_tcp(daemon_);
+	const struct mq_command *answer;
+	struct mq_record r;
+	int32_t opaque;
+
+	fill(p, "Held", 2, "");
+	for (int i = 2; i < 30; i++) { /* on either loop */
+		char offset[16], next[16];
+
+		snprintf(offset, sizeof offset, "%d", i);
+		snprintf(next, sizeof next, "%d", i + 1);
+		opaque = wait_for_message(p, "Held", offset, "*", "60000");
+		send_ok(other, "Held", "0", "", "wakes the waiting pull");
+		answer = harness_answer(p, opaque);
+		assert_pull(answer, MQ_SUCCESS, "FOUND", next, "0", next);
+		assert_int_equal(records_of(answer, &r, 1), 1);
+	}
+	harness_close(other);
+}
+
+static void the_first_message_of_a_queue_wakes_too(void **state)
+{
+	struct harness_peer *p = *state, *other = harness_connect_tcp(daemon_);
+	int32_t opaque;
+
+	make_topic(p, "First", "4", "6");
+	opaque = wait_for_message(p, "First", "0", "*", "60000");
+	send_ok(other, "First", "0", "", "x");
+	assert_pull(harness_answer(p, opaque), MQ_SUCCESS, "FOUND", "1", "0", "1");
+	harness_close(other);
+}
+
+static void many_held_pulls_of_one_connection_are_answered(void **state)
+{
+	enum { N = 300 };
+	struct harness_peer *p = *state, *other = harness_connect_tcp(daemon_);
+	int32_t opaques[N];
+
+	fill(p, "Crowd", 1, "");
+	for (int i = 0; i < N; i++)
+		opaques[i] = wait_for_message(p, "Crowd", "1", "*", "60000");
+	send_ok(other, "Crowd", "0", "", "x");
+	for (int i = 0; i < N; i++)
+		assert_int_equal(harness_answer(p, opaques[i])->code, MQ_SUCCESS);
+	harness_close(other);
+}
+
+static void a_held_pull_ends_with_its_time(void **state)
+{
+	struct harness_peer *p = *state;
+	int64_t began_ms = milliseconds();
+	int32_t opaque;
+
+	fill(p, "Expires", 1, "");
+	opaque = wait_for_message(p, "Expires", "1", "*", "300");
+	assert_pull(harness_answer(p, opaque), MQ_PULL_NOT_FOUND, "OFFSET_OVERFLOW_ONE", "1", "0", "1");
+	assert_true(milliseconds() - began_ms >= 290);
+}
+
+static void a_message_that_does_not_match_lets_the_pull_wait_on(void **state)
+{
+	struct harness_peer *p = *state, *other = harness_connect_tcp(daemon_);
+	struct mq_record r;
+	int32_t opaque;
+
+	send_ok(other, "Picky", "0", "TAGS\1TagA\2", "0");
+	opaque = wait_for_message(p, "Picky", "1", "TagB", "60000");
+	send_ok(other, "Picky", "0", "TAGS\1TagA\2", "1");
+	send_ok(other, "Picky", "0", "TAGS\1TagA\2", "2");
+	send_ok(other, "Picky", "0", "TAGS\1TagB\2", "3");
+	assert_pull(harness_answer(p, opaque), MQ_SUCCESS, "FOUND", "4", "0", "4");
+	assert_int_equal(records_of(&p->answer->cmd, &r, 1), 1);
+	assert_slice(r.body, "3");
+	harness_close(other);
+}
+
+static void a_pull_that_only_skipped_moves_on_in_the_end(void **state)
+{
+	struct harness_peer *p = *state, *other = harness_connect_tcp(daemon_);
+	int32_t opaque;
+
+	send_ok(other, "Skips", "0", "TAGS\1TagA\2", "0");
+	opaque = wait_for_message(p, "Skips", "1", "TagB", "1000");
+	send_ok(other, "Skips", "0", "TAGS\1TagA\2", "1");
+	send_ok(other, "Skips", "0", "TAGS\1TagA\2", "2");
+	assert_pull(harness_answer(p, opaque), MQ_PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE", "3", "0", "3");
+	harness_close(other);
+}
+
+static void a_closed_connection_takes_its_held_pulls_along(void **state)
+{
+	struct harness_peer *p = *state, *gone = harness_connect_tcp(daemon_);
+
+	fill(p, "Gone", 1, "");
+	for (int i = 0; i < 50; i++)
+		wait_for_message(gone, "Gone", "1", "*", "60000");
+	harness_ask(gone, MQ_GET_MAX_OFFSET, "topic", "Gone", "queueId", "0", NULL);
+	harness_close(gone);
+	for (int i = 0; i < 10; i++)
+		send_ok(p, "Gone", "0", "", "x");
+}
+
+static void a_stopping_broker_answers_what_it_holds(void **state)
+{
+	struct harness_daemon *own = harness_start(HARNESS_BROKER, NULL);
+	struct harness_peer *p = harness_connect(own);
+	int32_t opaque;
+	int64_t began_ms;
+
+	send_ok(p, "Stops", "0", "", "x");
+	opaque = wait_for_message(p, "Stops", "1", "*", "60000");
+	harness_ask(p, MQ_GET_MAX_OFFSET, "topic", "Stops", "queueId", "0", NULL);
+	began_ms = milliseconds();
+	kill(own->pid, SIGTERM);
+	assert_pull(harness_answer(p, opaque), MQ_PULL_NOT_FOUND, "OFFSET_OVERFLOW_ONE", "1", "0", "1");
+	harness_wait_closed(p);
+	harness_close(p);
+	assert_int_equal(harness_wait(own), 0);
+	assert_true(milliseconds() - began_ms < 3000);
+	harness_free(own);
+}
+
+static void old_messages_come_from_the_disk(void **state)
+{
+	static const char *const sets[] = { "storeMemoryBytes=16M", NULL };
+	struct harness_daemon *own = harness_start(HARNESS_BROKER, sets);
+	struct harness_peer *p = harness_connect(own);
+	struct mq_record r[32];
+	unsigned n = 0;
+
+	for (int i = 0; i < 100; i++)
+		send_ok(p, "Old", "0", "", "x");
+	harness_close(p);
+	harness_stop(own);
+	harness_restart(own);
+	p = harness_connect(own);
+	while (n < 100) {
+		char offset[16];
+		unsigned got;
+
+		snprintf(offset, sizeof offset, "%u", n);
+		got = records_of(pull(p, "Old", "0", offset), r, 32);
+		assert_in_range(got, 1, 32);
+		assert_int_equal(r[0].queue_offset, n);
+		n += got;
+	}
+	harness_close(p);
+	harness_stop(own);
+	harness_free(own);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(what_is_there_is_found),
+		TEST(at_the_end_there_is_nothing_yet),
+		TEST(beyond_the_end_the_offset_is_corrected),
+		TEST(an_empty_queue_has_its_own_answers),
+		TEST(what_does_not_match_is_skipped_and_counted),
+		TEST(filtering_looks_at_a_bounded_number_of_messages),
+		TEST(a_pull_brings_no_more_than_asked_for),
+		TEST(a_pull_brings_so_many_bytes),
+		TEST(refused_pulls_say_why),
+		TEST(a_group_that_may_not_consume_is_refused),
+		TEST(without_a_subscription_of_its_own_the_heartbeats_counts),
+		TEST(lite_pulls_are_pulls),
+		TEST(the_fast_port_serves_all_but_pulls),
+		TEST(a_pull_may_commit),
+		TEST(a_held_pull_is_answered_by_the_message),
+		TEST(the_first_message_of_a_queue_wakes_too),
+		TEST(many_held_pulls_of_one_connection_are_answered),
+		TEST(a_held_pull_ends_with_its_time),
+		TEST(a_message_that_does_not_match_lets_the_pull_wait_on),
+		TEST(a_pull_that_only_skipped_moves_on_in_the_end),
+		TEST(a_closed_connection_takes_its_held_pulls_along),
+		cmocka_unit_test(a_stopping_broker_answers_what_it_holds),
+		cmocka_unit_test(old_messages_come_from_the_disk),
+	};
+
+	return cmocka_run_group_tests(tests, start_daemon, stop_daemon);
+}
