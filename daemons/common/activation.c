@@ -58,20 +58,8 @@ int activation_take(struct activation *a, const char *name)
 	return -ENOENT;
 }
 
-int activation_take_or_listen(struct activation *a, const char *name, const char *otherwise, struct mq_error *err)
-{
-	int fd = activation_take(a, name), r;
-	struct mq_address address;
-
-	if (fd >= 0)
-		return fd;
-	if (!strcmp(otherwise, "none"))
-		return -ENOENT;
-	r = mq_address_parse(&address, mq_slice_of(otherwise), err);
-	return r < 0 ? r : mq_address_listen(&address, err);
-}
-
-int activation_make_directory(const char *path, struct mq_error *err)
+/* Makes the directory of a socket when only that one is missing, as in /run after a boot. */
+static int make_directory(const char *path, struct mq_error *err)
 {
 	_cleanup_(freep) char *directory = strdup(path);
 	char *slash = directory ? strrchr(directory, '/') : NULL;
@@ -84,6 +72,36 @@ int activation_make_directory(const char *path, struct mq_error *err)
 	if (mkdir(directory, 0755) < 0 && errno != EEXIST)
 		return mq_error_set(err, -errno, "cannot make the directory %s: %s", directory, strerror(errno));
 	return 0;
+}
+
+/* Whoever starts a daemon by hand needs to know what to change. */
+static int add_cure(struct mq_error *err, int r, const struct mq_address *a)
+{
+	size_t n = err ? strlen(err->text) : 0;
+
+	if (err && a->is_unix)
+		snprintf(err->text + n, sizeof err->text - n, "; set localSocket to a path of yours, or to none");
+	else if (err)
+		snprintf(err->text + n, sizeof err->text - n, "; the keys are bindAddress and listenPort");
+	return r;
+}
+
+int activation_take_or_listen(struct activation *a, const char *name, const char *otherwise, struct mq_error *err)
+{
+	int fd = activation_take(a, name), r;
+	struct mq_address address;
+
+	if (fd >= 0)
+		return fd;
+	if (!strcmp(otherwise, "none"))
+		return -ENOENT;
+	r = mq_address_parse(&address, mq_slice_of(otherwise), err);
+	if (r < 0)
+		return r;
+	r = address.is_unix ? make_directory(address.host, err) : 0;
+	if (r == 0)
+		r = mq_address_listen(&address, err);
+	return r < 0 ? add_cure(err, r, &address) : r;
 }
 
 char *activation_describe(int fd, char *ret, size_t size)

@@ -20,10 +20,9 @@ struct activation {
 int activation_inherit(struct activation *ret, struct mq_error *err) _must_check_;
 /* The descriptor with this name, ownership passes to the caller; -ENOENT. Several of one name: call again. */
 int activation_take(struct activation *a, const char *name);
-/* The inherited socket of that name, else one opened at `otherwise` ("none": -ENOENT). */
+/* The inherited socket of that name, else one opened at `otherwise` ("none": -ENOENT). The directory of a Unix socket is made when
+ * only that one is missing; sentences say which keys to change. */
 int activation_take_or_listen(struct activation *a, const char *name, const char *otherwise, struct mq_error *err) _must_check_;
 
-/* Makes the directory that a Unix socket or a file is to lie in, when only that one is missing (mode 0755). */
-int activation_make_directory(const char *path, struct mq_error *err) _must_check_;
 /* Where a listening socket is: "127.0.0.1:9876" or "unix:/run/...", the port the system chose included. Returns ret. */
 char *activation_describe(int fd, char *ret, size_t size);

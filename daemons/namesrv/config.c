@@ -3,8 +3,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "libmq/net/address.h"
+
+#define LOCAL_SOCKET_MAX sizeof(((struct sockaddr_un *)NULL)->sun_path) /* bytes, NUL included */
 
 #define AT(member) .offset = offsetof(struct namesrv_config, member)
 #define LINE(key_, type_, default_, ...) { .key = #key_, .type = type_, AT(key_), .otherwise = default_, __VA_ARGS__ }
@@ -62,18 +65,25 @@ static const struct option_line namesrv_lines[] = {
 	IGNORED("writeBufferLowWaterMark"),
 };
 
+char *namesrv_config_address(const struct namesrv_config *c, char *ret, size_t size)
+{
+	bool is_bare_v6 = c->bindAddress[0] != '[' && strchr(c->bindAddress, ':');
+
+	snprintf(ret, size, is_bare_v6 ? "[%s]:%d" : "%s:%d", c->bindAddress, (int)c->listenPort);
+	return ret;
+}
+
 static int config_check(void *config, struct mq_error *err)
 {
 	const struct namesrv_config *c = config;
 	struct mq_address address;
 	char text[300];
 
-	snprintf(text, sizeof text, "%s:%d", c->bindAddress, (int)c->listenPort);
-	if (c->listenPort > 0 && mq_address_parse(&address, mq_slice_of(text), NULL) < 0)
-		return mq_error_set(err, -EINVAL, "bindAddress: '%.64s' is not an address (an IPv6 address goes in brackets)",
-				    c->bindAddress);
-	if (strcmp(c->localSocket, "none") && c->localSocket[0] != '/')
-		return mq_error_set(err, -EINVAL, "localSocket: '%.64s' is neither an absolute path nor 'none'", c->localSocket);
+	if (mq_address_parse(&address, mq_slice_of(namesrv_config_address(c, text, sizeof text)), NULL) < 0)
+		return mq_error_set(err, -EINVAL, "bindAddress: '%.64s' is not an address", c->bindAddress);
+	if (strcmp(c->localSocket, "none") && (c->localSocket[0] != '/' || strlen(c->localSocket) >= LOCAL_SOCKET_MAX))
+		return mq_error_set(err, -EINVAL, "localSocket: '%.64s' is neither 'none' nor an absolute path of less than %zu bytes",
+				    c->localSocket, LOCAL_SOCKET_MAX);
 	if (c->kvConfigPath[0] != '/')
 		return mq_error_set(err, -EINVAL, "kvConfigPath: '%.64s' is not an absolute path", c->kvConfigPath);
 	return 0;

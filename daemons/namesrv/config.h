@@ -15,3 +15,6 @@ struct namesrv_config {
 };
 
 extern const struct option_table namesrv_options;
+
+/* "address:port" of the TCP listener; an IPv6 address may be given with or without brackets. Returns ret. */
+char *namesrv_config_address(const struct namesrv_config *c, char *ret, size_t size);

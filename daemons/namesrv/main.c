@@ -54,25 +54,16 @@ static int add_listener(struct program *p, int fd, struct mq_error *err)
 	return 0;
 }
 
-/* Whoever starts us by hand needs to know which key to change. */
-static int explain(struct mq_error *err, int r, const char *cure)
-{
-	size_t n = strlen(err->text);
-
-	snprintf(err->text + n, sizeof err->text - n, "; %s", cure);
-	return r;
-}
-
 static int open_tcp(struct program *p, struct activation *a, struct mq_error *err)
 {
 	const struct namesrv_config *c = &p->namesrv.config;
 	char address[300];
 	int fd, r;
 
-	snprintf(address, sizeof address, "%s:%d", c->bindAddress, (int)c->listenPort);
+	namesrv_config_address(c, address, sizeof address);
 	fd = activation_take_or_listen(a, "namesrv", address, err);
 	if (fd < 0)
-		return explain(err, fd, "the keys are bindAddress and listenPort");
+		return fd;
 	do {
 		r = add_listener(p, fd, err);
 		fd = activation_take(a, "namesrv");
@@ -83,24 +74,18 @@ static int open_tcp(struct program *p, struct activation *a, struct mq_error *er
 static int open_local(struct program *p, struct activation *a, struct mq_error *err)
 {
 	const struct namesrv_config *c = &p->namesrv.config;
-	_cleanup_(freep) char *address = NULL;
-	int fd = activation_take(a, "namesrv-local"), r;
+	char address[300];
+	int fd = activation_take(a, "namesrv-local");
 
-	if (fd < 0 && !strcmp(c->localSocket, "none"))
+	if (fd >= 0)
+		return add_listener(p, fd, err);
+	if (!strcmp(c->localSocket, "none"))
 		return 0;
-	if (fd < 0) {
-		r = activation_make_directory(c->localSocket, err);
-		if (r < 0)
-			return explain(err, r, "set localSocket to a path of yours, or to none");
-		if (asprintf(&address, "unix:%s", c->localSocket) < 0) {
-			address = NULL;
-			return -ENOMEM;
-		}
-		fd = activation_take_or_listen(a, "namesrv-local", address, err);
-		if (fd < 0)
-			return explain(err, fd, "set localSocket to a path of yours, or to none");
-		p->own_socket = c->localSocket;
-	}
+	snprintf(address, sizeof address, "unix:%s", c->localSocket);
+	fd = activation_take_or_listen(a, "namesrv-local", address, err);
+	if (fd < 0)
+		return fd;
+	p->own_socket = c->localSocket;
 	return add_listener(p, fd, err);
 }
 

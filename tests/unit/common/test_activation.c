@@ -111,8 +111,6 @@ static void sockets_are_opened_when_none_was_inherited(void **state)
 	assert_int_equal(a.n_sockets, 0);
 	tcp = activation_take_or_listen(&a, "x", "127.0.0.1:0", NULL);
 	assert_true(tcp >= 0);
-	assert_int_equal(activation_make_directory(path, NULL), 0);
-	assert_int_equal(activation_make_directory(path, NULL), 0);
 	local = activation_take_or_listen(&a, "x", address, NULL);
 	assert_true(local >= 0);
 	assert_string_equal(activation_describe(local, text, sizeof text), address);
