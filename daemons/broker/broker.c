@@ -14,6 +14,7 @@
 #include "daemons/broker/groups.h"
 #include "daemons/broker/hold.h"
 #include "daemons/broker/locks.h"
+#include "daemons/broker/pulled.h"
 #include "daemons/broker/register.h"
 #include "daemons/broker/stats.h"
 #include "daemons/broker/topics.h"
@@ -112,6 +113,8 @@ static int broker_make_model(struct broker *b, struct mq_error *err)
 	r = stats_new(&b->stats, b);
 	if (r == 0)
 		r = locks_new(&b->locks, b);
+	if (r == 0)
+		r = pulled_new(&b->pulled);
 	if (r == 0)
 		r = clients_new(&b->clients, b);
 	if (r < 0)
@@ -323,6 +326,7 @@ struct broker *broker_free(struct broker *b)
 		b->loops[i] = broker_loop_free(b->loops[i]);
 	registrar_free(b->registrar);
 	clients_free(b->clients);
+	pulled_free(b->pulled);
 	locks_free(b->locks);
 	groups_free(b->groups);
 	topics_free(b->topics);

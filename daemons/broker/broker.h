@@ -26,6 +26,7 @@ struct broker {
 	struct groups *groups;
 	struct clients *clients;
 	struct locks *locks;
+	struct pulled *pulled;
 	struct stats *stats;
 	struct registrar *registrar;       /* register.c: NameServers, main loop */
 	struct hold_table *holds;          /* owned; which loops wait for which queues */

@@ -8,6 +8,7 @@
 #include "daemons/broker/groups.h"
 #include "daemons/broker/handlers.h"
 #include "daemons/broker/names.h"
+#include "daemons/broker/pulled.h"
 #include "daemons/broker/reply.h"
 #include "libmq/wire/codes.h"
 
@@ -52,6 +53,7 @@ int handle_delete_subscriptiongroup(struct mq_request *req)
 	r = groups_delete(b->groups, h.group);
 	if (r == 0 && (h.clean_offset || h.remove_offset))
 		r = store_offset_delete(b->store, h.group, (struct mq_slice){});
+	pulled_forget(b->pulled, h.group, (struct mq_slice){});
 	return r < 0 ? r : mq_reply_ok(req);
 }
 

@@ -18,6 +18,7 @@
 #include "daemons/broker/groups.h"
 #include "daemons/broker/handlers.h"
 #include "daemons/broker/hold.h"
+#include "daemons/broker/pulled.h"
 #include "daemons/broker/stats.h"
 #include "daemons/broker/topics.h"
 
@@ -136,6 +137,7 @@ static int pull_answer(struct pull *p, enum pull_status status, int64_t next)
 
 	if (status == PULL_NO_MESSAGE_IN_QUEUE && p->h.offset == 0)
 		code = MQ_PULL_NOT_FOUND;
+	pulled_set(b->pulled, p->h.group, p->h.topic, p->h.queue_id, next);
 	mq_request_answer(req, &answer, code);
 	answer.remark = mq_slice_of(pull_statuses[status].name);
 	mq_command_add_i64(&answer, "suggestWhichBrokerId", 0); /* slaveReadEnable=false: the master */

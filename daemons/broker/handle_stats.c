@@ -8,6 +8,7 @@
 #include "daemons/broker/clients.h"
 #include "daemons/broker/handlers.h"
 #include "daemons/broker/names.h"
+#include "daemons/broker/pulled.h"
 #include "daemons/broker/reply.h"
 #include "daemons/broker/topics.h"
 #include "libmq/wire/body_stats.h"
@@ -179,7 +180,9 @@ static struct mq_consume_offset consume_stats_of(struct broker *b, struct mq_sli
 	o.broker_offset = q ? store_queue_max(q) : 0;
 	if (store_offset_get(b->store, group, topic, queue_id, &o.consumer_offset) != 0 || o.consumer_offset < 0)
 		o.consumer_offset = 0;
-	o.pull_offset = o.consumer_offset;
+	o.pull_offset = pulled_get(b->pulled, group, topic, queue_id);
+	if (o.pull_offset < o.consumer_offset)
+		o.pull_offset = o.consumer_offset;
 	if (q && o.consumer_offset > 0) {
 		at_ms = store_time_at(b->store, q, o.consumer_offset - 1);
 		o.last_ms = at_ms > 0 ? at_ms : 0;

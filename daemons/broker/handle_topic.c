@@ -6,6 +6,7 @@
 
 #include "daemons/broker/broker.h"
 #include "daemons/broker/handlers.h"
+#include "daemons/broker/pulled.h"
 #include "daemons/broker/reply.h"
 #include "daemons/broker/topics.h"
 #include "libmq/wire/codes.h"
@@ -162,6 +163,7 @@ static void delete_work(void *arg)
 	struct broker *b = job->req->server;
 
 	job->r = topics_delete(b->topics, job->topic);
+	pulled_forget(b->pulled, (struct mq_slice){}, job->topic);
 }
 
 static void delete_done(void *arg)
