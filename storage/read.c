@@ -33,6 +33,16 @@ int read_status(rocksdb_iterator_t *it)
 	return !text ? 0 : read_is_incomplete(text) ? STORE_WOULD_BLOCK : -EIO;
 }
 
+/* Offsets are dense, so a gap in [expected, found) is either what retention took away since the scan began, or records that the
+ * iterator passed over. RocksDB 7.8's merging iterator forgets the status of a level that cannot enter its next file, be it
+ * for want of a cached block or because the file is damaged, and goes on with the other levels. */
+static int scan_gap(const struct store_queue *q, enum store_tier tier, int64_t expected, int64_t found)
+{
+	if (found == expected || atomic_load(&q->min) >= found)
+		return 0;
+	return tier == STORE_MEMORY ? STORE_WOULD_BLOCK : -EIO;
+}
+
 int store_scan(struct store *s, struct store_queue *q, int64_t from, enum store_tier tier, store_on_record on_record, void *user,
 	       int64_t *ret_next)
 {
@@ -64,6 +74,9 @@ int store_scan(struct store *s, struct store_queue *q, int64_t from, enum store_
 		offset = (int64_t)mq_get64(key.p + 4);
 		if (offset >= max)
 			break;
+		r = scan_gap(q, tier, *ret_next, offset);
+		if (r != 0)
+			return r;
 		if (value.n < RECORD_VALUE_PREFIX + RECORD_SIZE_MIN)
 			return -EBADMSG;
 		verdict = on_record(user, offset, (int64_t)mq_get64(value.p),
@@ -73,6 +86,8 @@ int store_scan(struct store *s, struct store_queue *q, int64_t from, enum store_
 			return 0;
 	}
 	r = read_status(it);
+	if (r == 0)
+		r = scan_gap(q, tier, *ret_next, max);
 	if (r == 0)
 		*ret_next = max; /* what is missing was removed by retention */
 	return r;
