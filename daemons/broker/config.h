@@ -25,7 +25,7 @@ struct broker_config {
 	bool autoCreateTopicEnable, autoCreateSubscriptionGroup, clusterTopicEnable, brokerTopicEnable, traceOn, traceTopicEnable;
 	bool longPollingEnable, enablePropertyFilter, rejectTransactionMessage, rejectPullConsumerEnable;
 	bool notifyConsumerIdsChangedEnable, litePullMessageEnable;
-	bool validateSystemTopicWhenUpdateTopic, enableMixedMessageType, clearRetryTopicWhenDeleteTopic;
+	bool validateSystemTopicWhenUpdateTopic, enableMixedMessageType;
 	bool aclEnable, authenticationEnabled, authorizationEnabled; /* only false passes the check */
 	int64_t defaultTopicQueueNums, brokerPermission, maxMsgsNumBatch, defaultQueryMaxNum;
 	int64_t maxMessageSize; /* bytes of a body */
