@@ -346,7 +346,7 @@ static const struct option_line broker_lines[] = {
 	IGNORED("transactionCheckRocksdbCoreThreads"), IGNORED("transactionCheckRocksdbMaxThreads"),
 	IGNORED("transactionCheckRocksdbQueueCapacity"), IGNORED("transactionMetricFlushInterval"),
 	IGNORED("transactionOpBatchInterval"), IGNORED("transactionOpMsgMaxSize"),
-	IGNORED("transactionTimeout"), LATER("transactionTimeOut"), IGNORED("transferMsgByHeap"),
+	LATER("transactionTimeOut"), IGNORED("transferMsgByHeap"),
 	IGNORED("transientStorePoolEnable"), IGNORED("transientStorePoolSize"),
 	IGNORED("transRocksDBEnable"), IGNORED("transWriteOriginTransHalfEnable"),
 	IGNORED("travelCqFileNumWhenGetMessage"), IGNORED("updateNameServerAddrPeriod"),

@@ -1,0 +1,64 @@
+#include "tests/unit/broker/broker_test.h"
+
+static bool take(struct fixture *f, const char *group, int32_t queue_id, const char *client)
+{
+	return locks_take(f->broker.locks, mq_slice_of(group), MQ_SLICE("T"), queue_id, mq_slice_of(client));
+}
+
+static void a_queue_belongs_to_the_first_of_a_group(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(take(f, "g", 0, "c1"));
+	assert_true(take(f, "g", 0, "c1"));
+	assert_false(take(f, "g", 0, "c2"));
+	assert_true(take(f, "g", 1, "c2"));
+	assert_true(take(f, "h", 0, "c2"));
+}
+
+static void only_the_owner_gives_a_queue_back(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(take(f, "g", 0, "c1"));
+	locks_release(f->broker.locks, MQ_SLICE("g"), MQ_SLICE("T"), 0, MQ_SLICE("c2"));
+	assert_false(take(f, "g", 0, "c2"));
+	locks_release(f->broker.locks, MQ_SLICE("g"), MQ_SLICE("T"), 0, MQ_SLICE("c1"));
+	assert_true(take(f, "g", 0, "c2"));
+}
+
+static void a_lock_lasts_60_seconds_from_its_last_call(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(take(f, "g", 0, "c1"));
+	fixture_advance(f, 50000);
+	assert_true(take(f, "g", 0, "c1"));
+	fixture_advance(f, 60000);
+	assert_false(take(f, "g", 0, "c2"));
+	fixture_advance(f, 1);
+	assert_true(take(f, "g", 0, "c2"));
+	assert_false(take(f, "g", 0, "c1"));
+}
+
+static void names_too_long_for_anybody_get_nothing(void **state)
+{
+	struct fixture *f = *state;
+	char name[2000];
+
+	memset(name, 'x', sizeof name);
+	assert_false(locks_take(f->broker.locks, (struct mq_slice){ name, sizeof name }, MQ_SLICE("T"), 0, MQ_SLICE("c")));
+	locks_release(f->broker.locks, (struct mq_slice){ name, sizeof name }, MQ_SLICE("T"), 0, MQ_SLICE("c"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_queue_belongs_to_the_first_of_a_group),
+		TEST(only_the_owner_gives_a_queue_back),
+		TEST(a_lock_lasts_60_seconds_from_its_last_call),
+		TEST(names_too_long_for_anybody_get_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
