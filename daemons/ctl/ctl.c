@@ -15,6 +15,9 @@ const struct verb *const verbs[] = {
 	&verb_group_lag,
 	&verb_cluster,
 	&verb_ping,
+	&verb_bench_produce,
+	&verb_bench_consume,
+	&verb_bench_e2e,
 };
 const unsigned n_verbs = N_ELEMENTS(verbs);
 

@@ -1,0 +1,48 @@
+/* What the three benchmarks share: phases, progress lines, results. */
+#pragma once
+
+#include "daemons/ctl/ctl.h"
+#include "daemons/ctl/histogram.h"
+#include "libmq/client/route.h"
+
+struct bench_result {
+	const char *kind;             /* "produce" */
+	const char *latency_of;       /* what the histogram timed: "send", "pull", "end to end" */
+	double seconds;               /* measured, without the warm-up */
+	uint64_t messages, bytes;     /* bodies, in that time */
+	uint64_t errors, lost;        /* messages; lost: acknowledged and not received, e2e only */
+	const struct histogram *latency;
+	double cpu_seconds;           /* of this process, in that time */
+	const struct mq_failure *first_error; /* NULL: none */
+};
+
+/* Where the benchmark is. */
+struct bench_progress {
+	uint64_t messages, bytes;   /* so far */
+	struct histogram *interval; /* latencies since the last line; reset by who reads it */
+};
+
+/* The progress lines. */
+struct bench_watch {
+	struct ctl *ctl;
+	struct bench_progress (*progress)(void *user);
+	void *user;
+	bool is_quiet;
+	struct event *timer; /* owned */
+	struct bench_progress last;
+	int64_t start_ns, last_ns;
+};
+
+/* A progress line on standard error each second, until bench_watch_stop(). */
+int bench_watch_start(struct bench_watch *w) _must_check_;
+void bench_watch_stop(struct bench_watch *w);
+
+/* CPU time of this process so far. */
+double bench_cpu_seconds(void);
+/* Prints the result, as JSON with every parameter of the verb's table. The exit code. */
+int bench_print(const struct ctl *ctl, const void *options, const struct bench_result *result);
+/* The route to send to: creates the topic on all brokers with so many queues when it is not there. */
+int bench_route(struct ctl *ctl, const char *topic, int64_t queues, struct mq_topic_route **ret, struct mq_failure *f);
+
+/* Waits for *is_done or so long; true when it ended because of Ctrl-C. */
+bool bench_wait(struct ctl *ctl, const bool *is_done, int64_t timeout_ms);
