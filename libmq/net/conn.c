@@ -367,6 +367,7 @@ static void conn_on_readable(evutil_socket_t fd, short what, void *user)
 {
 	struct mq_conn *conn = user;
 	struct mq_loop *loop = conn->loop;
+	size_t size = conn->n_partial < NET_READ_SIZE ? NET_READ_SIZE : NET_SCRATCH_SIZE;
 	ssize_t n;
 
 	if (conn_state(conn) == CONN_OPEN && loop->n_held >= loop->config.total_budget) {
@@ -374,7 +375,7 @@ static void conn_on_readable(evutil_socket_t fd, short what, void *user)
 		return;
 	}
 	/* Once per turn, the rest makes epoll report again: one connection cannot keep the others waiting. */
-	n = recv(fd, loop->scratch, NET_SCRATCH_SIZE, 0);
+	n = recv(fd, loop->scratch, size, 0);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n < 0) {

@@ -12,7 +12,8 @@
 #include "libmq/wire/frame.h"
 
 enum {
-	NET_SCRATCH_SIZE = 256 * 1024,  /* bytes read from one connection per turn: fairness, and one buffer for all */
+	NET_READ_SIZE = 64 * 1024,      /* bytes read from one connection per turn: nobody waits for the turn of a long pipeline */
+	NET_SCRATCH_SIZE = 256 * 1024,  /* the same within a large frame, which is cheap; one buffer for all connections */
 	NET_SPARE_OUTPUTS = 64,         /* empty evbuffers kept per loop */
 	NET_SPARE_REQUESTS = 1024,      /* unused requests kept per loop, 3 KiB each, only after they were needed at once */
 	NET_LINGER_MS = 500,            /* a drained connection waits so long for the peer's end */
