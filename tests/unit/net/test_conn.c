@@ -490,6 +490,22 @@ static void drain_answers_what_is_in_flight_and_reads_no_more(void **state)
 	assert_int_equal(mq_loop_drain(f->loop), 0);
 }
 
+static void drained_connection_ends_with_its_last_unanswered_request(void **state)
+{
+	struct fixture *f = *state;
+
+	f->charge = 10;
+	start(f, make_pair);
+	write_frame(f->peer->fd, PING, NULL, 0);
+	turn_until(f->loop, f->n_frames == 1);
+	mq_conn_drain(f->conn);
+	turns(f->loop, 2);
+	assert_false(peer_has_ended(f->peer));
+	mq_conn_release(f->conn, 10);
+	turns(f->loop, 2);
+	assert_true(peer_has_ended(f->peer));
+}
+
 static void drained_connection_does_not_wait_for_its_peer_for_long(void **state)
 {
 	struct fixture *f = *state;
@@ -637,6 +653,7 @@ int main(void)
 		TEST(incomplete_frames_of_many_are_bounded),
 		TEST(silence_closes_after_the_idle_time),
 		TEST(drain_answers_what_is_in_flight_and_reads_no_more),
+		TEST(drained_connection_ends_with_its_last_unanswered_request),
 		TEST(drained_connection_does_not_wait_for_its_peer_for_long),
 		TEST(tcp_peer_is_named_by_address),
 		TEST(unix_peer_is_named_by_credentials),

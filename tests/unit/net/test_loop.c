@@ -137,6 +137,27 @@ static void timers_fire_in_order_when_their_time_has_come(void **state)
 	assert_string_equal(log, "bdefghijklmnopqrstuvwxyza");
 }
 
+static void set_again_on_timer(struct mq_timer *timer)
+{
+	struct note *n = (struct note *)((char *)timer - offsetof(struct note, timer));
+
+	note_write(n);
+	assert_int_equal(mq_timer_set(n->loop, timer, 0), 0);
+}
+
+static void timer_that_sets_itself_again_does_not_hold_the_turn(void **state)
+{
+	struct fixture *f = *state;
+	char log[8] = "";
+	struct note n = { .timer.fire = set_again_on_timer, .loop = f->loop, .log = log, .name = 'x' };
+
+	assert_int_equal(mq_timer_set(f->loop, &n.timer, 0), 0);
+	assert_int_equal(mq_loop_turn(f->loop, -1), 0);
+	assert_string_equal(log, "x");
+	assert_int_equal(mq_loop_turn(f->loop, -1), 0);
+	assert_string_equal(log, "xx");
+}
+
 static void time_stands_still_within_a_turn(void **state)
 {
 	struct fixture *f = *state;
@@ -157,9 +178,15 @@ static void stop_before_run_makes_run_return(void **state)
 static void ping_ends_an_endless_wait(void **state)
 {
 	struct fixture *f = *state;
+	char log[8] = "";
+	struct note later = { .timer.fire = note_on_timer, .log = log, .name = 'x' };
 
-	mq_loop_ping(f->loop);
-	assert_int_equal(mq_loop_turn(f->loop, -1), 0);
+	/* Something to wait for: without it libevent would not wait at all. */
+	assert_int_equal(mq_timer_set(f->loop, &later.timer, mq_mono_ms(&f->clock.clock) + 1000000), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		mq_loop_ping(f->loop);
+		assert_int_equal(mq_loop_turn(f->loop, -1), 0);
+	}
 }
 
 /* Real time from here on: a loop on a thread of its own. */
@@ -249,6 +276,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(post_made_by_a_post_does_not_wait_for_an_event, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(on_turn_runs_after_posts_and_timers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(timers_fire_in_order_when_their_time_has_come, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(timer_that_sets_itself_again_does_not_hold_the_turn, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(time_stands_still_within_a_turn, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(stop_before_run_makes_run_return, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(ping_ends_an_endless_wait, set_up, tear_down),

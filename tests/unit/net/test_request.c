@@ -362,13 +362,13 @@ static void counts_add_up_over_pipelined_requests(void **state)
 	struct mq_loop_stats s;
 
 	for (int i = 0; i < 300; i++) {
-		ask(f, i % 3 == 0 ? 2 : 1, 0, i);
+		ask(f, i % 4 == 0 ? 2 : 1, 0, i);
 		if (i % 10 == 9)
 			turns(f->loop, 1);
 	}
 	turn_until(f->loop, peer_frames(f->peer) == 300);
-	assert_int_equal(f->counts[LINE_OK].n_requests, 200);
-	assert_int_equal(f->counts[LINE_ECHO].n_requests, 100);
+	assert_int_equal(f->counts[LINE_OK].n_requests, 225);
+	assert_int_equal(f->counts[LINE_ECHO].n_requests, 75);
 	mq_loop_stats(f->loop, &s);
 	assert_int_equal(s.n_requests, 300);
 }

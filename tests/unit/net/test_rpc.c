@@ -233,6 +233,21 @@ static void call_without_answer_ends_at_its_deadline_and_late_answer_is_dropped(
 	assert_true(mq_conn_is_open(f->conn));
 }
 
+static void answer_with_another_number_is_not_taken(void **state)
+{
+	struct fixture *f = *state;
+	int32_t opaque = call(f, 0, 1000);
+
+	/* The low bits are the same, whatever the size of the table. */
+	answer(f, 0, opaque ^ 1 << 30);
+	answer(f, 0, opaque ^ 1 << 20);
+	turns(f->loop, 1);
+	assert_int_equal(f->outcomes[0].n, 0);
+	answer(f, 0, opaque);
+	turns(f->loop, 1);
+	assert_int_equal(f->outcomes[0].n, 1);
+}
+
 static void lost_connection_fails_its_calls_once(void **state)
 {
 	struct fixture *f = *state;
@@ -457,6 +472,7 @@ int main(void)
 		TEST(answers_find_their_calls_in_any_order),
 		TEST(opaque_that_is_still_outstanding_is_not_used_again),
 		TEST(call_without_answer_ends_at_its_deadline_and_late_answer_is_dropped),
+		TEST(answer_with_another_number_is_not_taken),
 		TEST(lost_connection_fails_its_calls_once),
 		TEST(oneway_is_marked_and_not_awaited),
 		TEST(freed_loop_fails_what_is_outstanding),
