@@ -82,7 +82,7 @@ static int add_cure(struct mq_error *err, int r, const struct mq_address *a)
 	if (err && a->is_unix)
 		snprintf(err->text + n, sizeof err->text - n, "; set localSocket to a path of yours, or to none");
 	else if (err)
-		snprintf(err->text + n, sizeof err->text - n, "; the keys are bindAddress and listenPort");
+		snprintf(err->text + n, sizeof err->text - n, "; the keys are bindAddress, listenPort and a broker's fastListenPort");
 	return r;
 }
 

@@ -26,10 +26,11 @@
 enum { OUTPUT_TAIL = 4000 /* bytes of a failed daemon's error output that are printed */ };
 
 static const struct {
-	const char *environment, *name, *socket_name;
+	const char *environment, *name, *socket_names;
+	int n_sockets;
 } programs[] = {
-	[HARNESS_NAMESRV] = { "MQ_NAMESRVD", "mq-namesrvd", "namesrv" },
-	[HARNESS_BROKER] = { "MQ_BROKERD", "mq-brokerd", "broker" },
+	[HARNESS_NAMESRV] = { "MQ_NAMESRVD", "mq-namesrvd", "namesrv", 1 },
+	[HARNESS_BROKER] = { "MQ_BROKERD", "mq-brokerd", "broker:broker-fast", 2 },
 };
 
 static int64_t now_ms(void)
@@ -93,18 +94,18 @@ static void print_output(const struct harness_daemon *d)
 
 /* --- the process --------------------------------------------------------------------------------------------------- */
 
-static void open_listener(struct harness_daemon *d)
+static int open_listener(uint16_t *ret_port)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	socklen_t n = sizeof at;
 
-	d->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_true(d->listener >= 0);
-	assert_int_equal(bind(d->listener, (struct sockaddr *)&at, sizeof at), 0);
-	assert_int_equal(listen(d->listener, 1024), 0);
-	assert_int_equal(getsockname(d->listener, (struct sockaddr *)&at, &n), 0);
-	d->port = ntohs(at.sin_port);
-	snprintf(d->address, sizeof d->address, "127.0.0.1:%u", d->port);
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+	assert_int_equal(listen(fd, 1024), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &n), 0);
+	*ret_port = ntohs(at.sin_port);
+	return fd;
 }
 
 static void open_notify(struct harness_daemon *d)
@@ -141,7 +142,7 @@ static void gather_sets(struct harness_daemon *d, const char *const *sets)
 		add_set(d, &n, "kvConfigPath=%s/kvConfig.json", d->directory);
 	} else {
 		add_set(d, &n, "storePathRootDir=%s/store", d->directory);
-		add_set(d, &n, "fastListenPort=-1");
+		add_set(d, &n, "fastListenPort=%u", d->fast_port);
 		add_set(d, &n, "brokerIP1=127.0.0.1");
 		add_set(d, &n, "namesrvAddr=");
 	}
@@ -149,12 +150,30 @@ static void gather_sets(struct harness_daemon *d, const char *const *sets)
 		add_set(d, &n, "%s", sets[i]);
 }
 
-/* In the child. The listener becomes descriptor 3, as the service manager would pass it. */
+/* In the child. The listeners become descriptors 3 and 4, as the service manager would pass them. */
+static void pass_listeners(const struct harness_daemon *d)
+{
+	int n = programs[d->program].n_sockets, copies[2];
+	char text[16];
+
+	/* First out of the way: one of them may have the other's number. */
+	for (int i = 0; i < n; i++)
+		copies[i] = fcntl(d->listeners[i], F_DUPFD_CLOEXEC, 10);
+	for (int i = 0; i < n; i++)
+		if (dup2(copies[i], 3 + i) < 0)
+			_exit(126);
+	snprintf(text, sizeof text, "%d", (int)getpid());
+	setenv("LISTEN_PID", text, 1);
+	snprintf(text, sizeof text, "%d", n);
+	setenv("LISTEN_FDS", text, 1);
+	setenv("LISTEN_FDNAMES", programs[d->program].socket_names, 1);
+}
+
 static void child_exec(const struct harness_daemon *d)
 {
 	const char *path = program_path(d->program);
-	char text[128], *argv[64] = { (char *)programs[d->program].name };
-	unsigned n = 1;
+	char text[128], *argv[64] = { (char *)programs[d->program].name, "-c", (char *)d->config };
+	unsigned n = 3;
 	int out;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -162,14 +181,7 @@ static void child_exec(const struct harness_daemon *d)
 	out = open(text, O_WRONLY | O_CREAT | O_APPEND, 0600);
 	if (out < 0 || dup2(out, STDERR_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0)
 		_exit(126);
-	if (d->listener == 3)
-		fcntl(3, F_SETFD, 0);
-	else if (dup2(d->listener, 3) < 0)
-		_exit(126);
-	snprintf(text, sizeof text, "%d", (int)getpid());
-	setenv("LISTEN_PID", text, 1);
-	setenv("LISTEN_FDS", "1", 1);
-	setenv("LISTEN_FDNAMES", programs[d->program].socket_name, 1);
+	pass_listeners(d);
 	snprintf(text, sizeof text, "%s/notify", d->directory);
 	setenv("NOTIFY_SOCKET", text, 1);
 	unsetenv("JOURNAL_STREAM");
@@ -243,7 +255,11 @@ struct harness_daemon *harness_start(enum harness_program program, const char *c
 	snprintf(d->directory, sizeof d->directory, "/tmp/mq-wire.XXXXXX");
 	assert_non_null(mkdtemp(d->directory));
 	snprintf(d->local, sizeof d->local, "%s/local.sock", d->directory);
-	open_listener(d);
+	snprintf(d->config, sizeof d->config, "%s/daemon.conf", d->directory);
+	assert_int_equal(close(open(d->config, O_WRONLY | O_CREAT, 0600)), 0);
+	for (int i = 0; i < programs[program].n_sockets; i++)
+		d->listeners[i] = open_listener(i == 0 ? &d->port : &d->fast_port);
+	snprintf(d->address, sizeof d->address, "127.0.0.1:%u", d->port);
 	open_notify(d);
 	gather_sets(d, sets);
 	spawn(d);
@@ -340,7 +356,8 @@ struct harness_daemon *harness_free(struct harness_daemon *d)
 	for (unsigned i = 0; d->sets && d->sets[i]; i++)
 		free(d->sets[i]);
 	free(d->sets);
-	close(d->listener);
+	for (int i = 0; i < programs[d->program].n_sockets; i++)
+		close(d->listeners[i]);
 	close(d->notify);
 	remove_tree(d->directory);
 	free(d);
@@ -375,16 +392,26 @@ struct harness_peer *harness_connect(const struct harness_daemon *d)
 	return peer_new(fd);
 }
 
-struct harness_peer *harness_connect_tcp(const struct harness_daemon *d)
+static struct harness_peer *connect_port(uint16_t port)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(d->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
 
 	assert_true(fd >= 0);
 	if (connect(fd, (struct sockaddr *)&at, sizeof at) < 0)
-		fail_msg("cannot connect to %s: %s", d->address, strerror(errno));
+		fail_msg("cannot connect to port %u: %s", port, strerror(errno));
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	return peer_new(fd);
+}
+
+struct harness_peer *harness_connect_tcp(const struct harness_daemon *d)
+{
+	return connect_port(d->port);
+}
+
+struct harness_peer *harness_connect_fast(const struct harness_daemon *d)
+{
+	return connect_port(d->fast_port);
 }
 
 struct harness_frame *harness_frame_free(struct harness_frame *f)

@@ -18,18 +18,20 @@ enum harness_program { HARNESS_NAMESRV, HARNESS_BROKER };
 struct harness_daemon {
 	char directory[64];   /* private; removed by harness_free() */
 	char local[96];       /* path of its Unix socket */
+	char config[96];      /* path of its configuration file, empty at first; a test may write to it and send SIGHUP */
 	char address[64];     /* "127.0.0.1:port" */
 	uint16_t port;        /* of its TCP listener, which the harness opened and passes on like systemd does */
+	uint16_t fast_port;   /* the same of a broker's second listener */
 	char status[512];     /* last STATUS= */
 	pid_t pid;            /* 0: not running */
-	int listener;         /* descriptor, kept open over restarts */
+	int listeners[2];     /* descriptors, kept open over restarts; the second is the fast port's */
 	int notify;           /* descriptor */
 	enum harness_program program;
 	char **sets;          /* owned; KEY=VALUE */
 };
 
 /* Starts the daemon and returns when it said READY=1. `sets` is a NULL-terminated list of KEY=VALUE that win over the
- * harness's own (listenPort, localSocket, and where state is kept), or NULL. A broker has no NameServer unless told. */
+ * harness's own (ports, localSocket, and where state is kept), or NULL. A broker has no NameServer unless told. */
 struct harness_daemon *harness_start(enum harness_program program, const char *const *sets);
 /* The same directory, port and settings again, after harness_stop() or harness_kill(). */
 void harness_restart(struct harness_daemon *d);
@@ -67,6 +69,7 @@ struct harness_peer {
 
 struct harness_peer *harness_connect(const struct harness_daemon *d);     /* Unix socket */
 struct harness_peer *harness_connect_tcp(const struct harness_daemon *d);
+struct harness_peer *harness_connect_fast(const struct harness_daemon *d); /* a broker's fast port */
 struct harness_peer *harness_close(struct harness_peer *p);               /* returns NULL */
 
 /* Starts a request with extFields given as pairs, NULL-terminated: harness_request(&cmd, 105, "topic", "T", NULL). */

@@ -656,16 +656,43 @@ static void routes_wait_for_brokers_when_told_so(void **state)
 	harness_free(d);
 }
 
-static void a_hangup_reloads_and_a_term_stops(void **state)
+static void reload(struct harness_daemon *d, const char *text)
+{
+	FILE *f = fopen(d->config, "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+	kill(d->pid, SIGHUP);
+	harness_wait_notify(d, "RELOADING=1");
+	harness_wait_notify(d, "READY=1");
+}
+
+static void a_reload_takes_over_live_keys(void **state)
+{
+	struct harness_daemon *d = harness_start(HARNESS_NAMESRV, NULL);
+	struct harness_peer *p = harness_connect(d);
+
+	reload(d, "enableAllTopicList=false\nscanNotActiveBrokerInterval=7000\n");
+	harness_assert_answer(harness_ask(p, MQ_GET_ALL_TOPIC_LIST_FROM_NAMESERVER, NULL), MQ_SYSTEM_ERROR, "disable");
+	assert_non_null(strstr(harness_body(harness_ask(p, MQ_GET_NAMESRV_CONFIG, NULL)), "\nscanNotActiveBrokerInterval=5000\n"));
+	/* What is wrong changes nothing. */
+	reload(d, "enableAllTopicList=true\nenableTopicLst=true\n");
+	harness_assert_answer(harness_ask(p, MQ_GET_ALL_TOPIC_LIST_FROM_NAMESERVER, NULL), MQ_SYSTEM_ERROR, "disable");
+	reload(d, "enableAllTopicList=true\n");
+	assert_int_equal(harness_ask(p, MQ_GET_ALL_TOPIC_LIST_FROM_NAMESERVER, NULL)->code, MQ_SUCCESS);
+	harness_close(p);
+	harness_stop(d);
+	harness_free(d);
+}
+
+static void a_term_signal_stops(void **state)
 {
 	struct harness_daemon *d = harness_start(HARNESS_NAMESRV, NULL);
 	char expected[256];
 
 	snprintf(expected, sizeof expected, "Listening on %s, unix:%s", d->address, d->local);
 	assert_string_equal(d->status, expected);
-	kill(d->pid, SIGHUP);
-	harness_wait_notify(d, "RELOADING=1");
-	harness_wait_notify(d, "READY=1");
 	kill(d->pid, SIGTERM);
 	harness_wait_notify(d, "STOPPING=1");
 	assert_int_equal(harness_wait(d), 0);
@@ -741,7 +768,8 @@ int main(void)
 		cmocka_unit_test(a_silent_broker_is_forgotten),
 		cmocka_unit_test(brokers_are_told_of_a_new_smallest_id),
 		cmocka_unit_test(routes_wait_for_brokers_when_told_so),
-		cmocka_unit_test(a_hangup_reloads_and_a_term_stops),
+		cmocka_unit_test(a_reload_takes_over_live_keys),
+		cmocka_unit_test(a_term_signal_stops),
 		cmocka_unit_test(wrong_configuration_ends_with_78_and_a_sentence),
 		cmocka_unit_test(a_damaged_table_is_refused_untouched),
 	};

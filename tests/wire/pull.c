@@ -1,11 +1,9 @@
 /* PULL_MESSAGE (11), LITE_PULL_MESSAGE (361): result codes, stop rules, filtering, permissions, long polling. */
 #include "tests/wire/messages.h"
 
-enum { FAST_PORT = 24109 };
-
 static int start_daemon(void **state)
 {
-	static const char *const sets[] = { "fastListenPort=24109", "maxTransferCountOnMessageInMemory=40", NULL };
+	static const char *const sets[] = { "maxTransferCountOnMessageInMemory=40", NULL };
 
 	daemon_ = harness_start(HARNESS_BROKER, sets);
 	return 0;
@@ -263,12 +261,10 @@ static void lite_pulls_are_pulls(void **state)
 
 static void the_fast_port_serves_all_but_pulls(void **state)
 {
-	struct harness_daemon fast = *daemon_;
 	struct harness_peer *p;
 	struct mq_command cmd;
 
-	fast.port = FAST_PORT;
-	p = harness_connect_tcp(&fast);
+	p = harness_connect_fast(daemon_);
 	send_ok(p, "Fast", "0", "", "x");
 	pull_request(&cmd, "Fast", "0", "0", "4", "*");
 	harness_assert_answer(harness_call(p, &cmd), MQ_REQUEST_CODE_NOT_SUPPORTED, " request type 11 not supported");
