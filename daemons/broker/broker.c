@@ -14,6 +14,7 @@
 #include "daemons/broker/groups.h"
 #include "daemons/broker/hold.h"
 #include "daemons/broker/locks.h"
+#include "daemons/broker/messages.h"
 #include "daemons/broker/pulled.h"
 #include "daemons/broker/register.h"
 #include "daemons/broker/stats.h"
@@ -38,9 +39,9 @@ static void broker_on_append(void *user, struct store_queue *queue, int64_t new_
 static void broker_on_store_state(void *user, enum store_state state, const char *why)
 {
 	if (state == STORE_WRITABLE)
-		mq_log(LOG_NOTICE, "the store takes messages again");
+		mq_log_fields(LOG_NOTICE, BROKER_MSG_STORE_WRITABLE, NULL, "the store takes messages again");
 	else
-		mq_log(LOG_ERR, "the store takes no messages: %s", why);
+		mq_log_fields(LOG_ERR, BROKER_MSG_STORE_REFUSES, NULL, "the store takes no messages: %s", why);
 }
 
 static int broker_open_store(struct broker *b, struct mq_error *err)

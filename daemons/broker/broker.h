@@ -94,6 +94,8 @@ struct broker_op {
 	void (*done)(struct broker_op *bop);
 };
 void broker_append(struct broker_loop *bl, struct broker_op *bop);
+/* So much waits for the disk that nothing should be added. Loop thread. */
+bool broker_is_busy(const struct broker_loop *bl);
 
 /* Runs work(arg) on a store reader thread, then done(arg) on the connection's loop. -ENOMEM. For requests that may read the disk. */
 int broker_offload(struct broker *b, struct mq_conn *conn, void (*work)(void *arg), void (*done)(void *arg), void *arg) _must_check_;

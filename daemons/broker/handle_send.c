@@ -426,6 +426,9 @@ static int send_begin(struct mq_request *req, const struct send_header *h)
 	struct group group;
 	int r = topics_get(b->topics, h->topic, &topic);
 
+	if (broker_is_busy(broker_loop_of(b, req->conn)))
+		return mq_reply_code(req, MQ_SYSTEM_BUSY,
+				     "[OVERLOAD]system busy, start flow control for a while: the disk does not keep up with what is sent");
 	if (r == 0 && topic.is_order && !(config_get(&b->config, brokerPermission) & PERM_WRITE))
 		return mq_reply_code(req, MQ_NO_PERMISSION, "the broker[%s] sending message is forbidden", b->config.brokerIP1);
 	if (topics_check_name(h->topic, false, &err) < 0)

@@ -11,12 +11,16 @@
 
 #include "daemons/broker/broker.h"
 #include "daemons/broker/hold.h"
+#include "daemons/broker/messages.h"
 #include "libmq/base/log.h"
 
 enum {
 	BROKER_TURNS = 3,
 	BROKER_DRAIN_TICK_MS = 10,
 	BROKER_DRAIN_MS = 5000, /* who has not taken its answers by then loses them */
+	/* Bytes of records that one loop may have under way. The budget of the loop (libmq/net) stops reading at twice as much:
+	 * before a disk that stands still gets that far, sends are refused and everything else is still served. */
+	BROKER_UNDER_WAY_MAX = 128 << 20,
 };
 
 struct broker_turn {
@@ -101,6 +105,16 @@ static void loop_on_turn(struct mq_loop *loop, void *user)
 	}
 }
 
+bool broker_is_busy(const struct broker_loop *bl)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < BROKER_TURNS; i++)
+		if (i == bl->gathering || bl->turns[i].is_busy)
+			n += bl->turns[i].turn.bytes;
+	return n > BROKER_UNDER_WAY_MAX;
+}
+
 void broker_append(struct broker_loop *bl, struct broker_op *bop)
 {
 	store_turn_add(&bl->turns[bl->gathering].turn, &bop->op);
@@ -166,7 +180,8 @@ static void loop_drain(struct broker_loop *bl)
 	    mq_timer_set(bl->loop, &bl->drain_tick, now_ms + BROKER_DRAIN_TICK_MS) == 0)
 		return;
 	if (n_left > 0)
-		mq_log(LOG_WARNING, "closing %u connections that did not take their answers in %d ms", n_left, BROKER_DRAIN_MS);
+		mq_log_fields(LOG_WARNING, BROKER_MSG_CUT_OFF, NULL, "closing %u connections that did not take their answers in %d ms",
+			      n_left, BROKER_DRAIN_MS);
 	mq_loop_stop(bl->loop);
 }
 

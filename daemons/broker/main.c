@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemons/broker/broker.h"
+#include "daemons/broker/register.h"
 #include "daemons/common/activation.h"
 #include "daemons/common/lifecycle.h"
 #include "libmq/base/log.h"
@@ -41,16 +42,39 @@ static int exit_code(int r)
 	}
 }
 
+/* Says what differs between the running configuration and a fresh one. */
+static void program_log_changes(const struct broker_config *live, const struct broker_config *fresh)
+{
+	for (unsigned i = 0; i < broker_options.n_lines; i++) {
+		const struct option_line *line = &broker_options.lines[i];
+		char now[256], next[256];
+
+		if (line->type == OPTION_IGNORED)
+			continue;
+		options_format(line, live, now, sizeof now);
+		options_format(line, fresh, next, sizeof next);
+		if (strcmp(now, next) == 0)
+			continue;
+		if (line->is_live)
+			mq_log(LOG_INFO, "reload: %s is now %s", line->key, next);
+		else
+			mq_log(LOG_WARNING, "reload: %s=%s takes effect only after a restart", line->key, next);
+	}
+}
+
 static int program_reload(void *user, struct mq_error *err)
 {
 	struct program *p = user;
 	struct broker_config fresh = {};
 	int r = options_load(&broker_options, &p->args, &fresh, err);
 
-	if (r == 0)
-		mq_log(LOG_INFO, "configuration reloaded, %u settings changed", config_reload(&p->broker->config, &fresh));
+	if (r < 0)
+		return r;
+	program_log_changes(&p->broker->config, &fresh);
+	if (config_reload(&p->broker->config, &fresh) > 0)
+		registrar_changed(p->broker->registrar, (struct mq_slice){}); /* brokerPermission is part of every route */
 	options_free(&broker_options, &fresh);
-	return r;
+	return 0;
 }
 
 static void program_stopped(void *user)
@@ -132,7 +156,12 @@ static int program_listen_all(struct program *p, struct activation *sockets, str
 	r = program_listen(p, sockets, "broker", remote, false, err);
 	if (r == 0)
 		r = program_listen(p, sockets, "broker-fast", fast, true, err);
-	return r < 0 ? r : program_listen(p, sockets, "broker-local", local, false, err);
+	if (r == 0)
+		r = program_listen(p, sockets, "broker-local", local, false, err);
+	if (r == 0 && sockets->n_sockets > 0)
+		r = mq_error_set(err, -EINVAL, "the inherited socket '%s' is unknown: names are broker, broker-fast and broker-local",
+				 sockets->sockets[0].name);
+	return r;
 }
 
 static int program_run(struct program *p, struct broker_config *config, struct mq_error *err)

@@ -2,3 +2,6 @@
 #pragma once
 
 #define BROKER_MSG_NAMESRV_UNREACHABLE "9b6e5d0c8f3a4e27a1d4c7f20b9e6358" /* none beyond the sentence */
+#define BROKER_MSG_STORE_REFUSES "c4a1d2f7e58b4b6f9d0e6a7351c8f924"       /* none beyond the sentence */
+#define BROKER_MSG_STORE_WRITABLE "2f7d9a60b1c34e85a6c8e4d05b93f17a"      /* none beyond the sentence */
+#define BROKER_MSG_CUT_OFF "8e35c0b74f1d4c92b7a2d69e10f5836c"             /* none beyond the sentence */
