@@ -242,6 +242,7 @@ static bool pull_park(struct pull *p)
 	p->is_timed = true;
 	if (p->has_skipped && p->hold.deadline_ms > now_ms + PULL_NO_MATCH_MS)
 		p->hold.deadline_ms = now_ms + PULL_NO_MATCH_MS;
+	p->req = mq_request_park(p->req);
 	p->hold.queue = p->queue;
 	p->hold.owner = p->req->conn;
 	p->hold.offset = p->from;
@@ -340,7 +341,6 @@ static bool pull_is_waiting(const struct pull *p, enum pull_status status)
 static void pull_run(struct pull *p)
 {
 	enum pull_status status;
-	struct mq_request *req = p->req;
 	int64_t next;
 	int r;
 
@@ -364,8 +364,10 @@ static void pull_run(struct pull *p)
 		if (pull_settle(p))
 			return;
 	}
-	r = broker_offload(p->broker, req->conn, pull_read_disk, pull_read_done, p);
+	r = broker_offload(p->broker, p->req->conn, pull_read_disk, pull_read_done, p);
 	if (r < 0) {
+		struct mq_request *req = p->req;
+
 		pull_free(p);
 		broker_reply_store(req, r);
 	}

@@ -78,10 +78,15 @@ static void request_count_out(const struct mq_request *req, int code)
 
 /* ---- life of a request ---- */
 
-/* What a request in flight costs. */
-static size_t request_size(const struct mq_frame *frame)
+static size_t request_parked_size(const struct mq_request *req)
 {
-	return sizeof(struct mq_request) + sizeof *frame + frame->size;
+	return offsetof(struct mq_request, cmd.fields) + req->cmd.n_fields * sizeof req->cmd.fields[0];
+}
+
+/* What a request in flight costs. */
+static size_t request_size(const struct mq_request *req)
+{
+	return (req->is_parked ? request_parked_size(req) : sizeof *req) + sizeof *req->frame + req->frame->size;
 }
 
 /* Members are set by whoever takes it: clearing 3 KiB per request would cost more than decoding it. */
@@ -123,10 +128,31 @@ static void request_end(struct mq_request *req)
 	struct mq_conn *conn = req->conn;
 	struct mq_loop *loop = conn->loop;
 
-	mq_conn_release(conn, request_size(req->frame));
+	mq_conn_release(conn, request_size(req));
 	mq_frame_unref(req->frame);
-	request_put(loop, req);
+	if (req->is_parked)
+		free(req);
+	else
+		request_put(loop, req);
 	mq_conn_unref(conn);
+}
+
+struct mq_request *mq_request_park(struct mq_request *req)
+{
+	struct mq_conn *conn = req->conn;
+	struct mq_request *parked;
+	size_t size = request_parked_size(req);
+
+	if (req->is_parked)
+		return req;
+	parked = malloc(size);
+	if (!parked)
+		return req;
+	memcpy(parked, req, size);
+	parked->is_parked = true;
+	request_put(conn->loop, req);
+	mq_conn_release(conn, sizeof *req - size);
+	return parked;
 }
 
 bool mq_request_is_oneway(const struct mq_request *req)
@@ -250,7 +276,8 @@ static int dispatch_frame(struct mq_conn *conn, struct mq_frame *frame, const st
 		req->line = NULL;
 	req->received_at_ms = mq_loop_wall_ms(loop);
 	req->state = NULL;
-	mq_conn_charge(conn, request_size(frame));
+	req->is_parked = false;
+	mq_conn_charge(conn, request_size(req));
 	request_count_in(loop, req);
 	request_handle(req);
 	return 0;

@@ -251,6 +251,31 @@ static void pending_request_holds_its_memory_until_it_is_answered(void **state)
 	assert_int_equal(held(f), 0);
 }
 
+static void parked_request_takes_less_and_answers_the_same(void **state)
+{
+	struct fixture *f = *state;
+	size_t before;
+
+	ask(f, 10, 0, 5);
+	turns(f->loop, 1);
+	before = held(f);
+	f->parked = mq_request_park(f->parked);
+	f->parked = mq_request_park(f->parked);
+	assert_true(mq_slice_is(*mq_command_field(&f->parked->cmd, "word"), "a\"b"));
+	turns(f->loop, 1);
+	assert_true(held(f) < before - 2048);
+
+	/* What it was in serves others. */
+	ask(f, 2, 0, 6);
+	turns(f->loop, 1);
+	assert_contains(peer_header(f->peer, 0), "\"opaque\":6");
+	assert_int_equal(handle_echo(f->parked), 0);
+	turns(f->loop, 1);
+	assert_contains(peer_header(f->peer, 1), "\"opaque\":5");
+	assert_contains(peer_header(f->peer, 1), "\"word\":\"a\\\"b\"");
+	assert_int_equal(held(f), 0);
+}
+
 static void late_answer_to_a_closed_connection_is_dropped(void **state)
 {
 	struct fixture *f = *state;
@@ -385,6 +410,7 @@ int main(void)
 		TEST(error_of_a_handler_is_answered_1),
 		TEST(refusal_carries_code_remark_and_decoration),
 		TEST(pending_request_holds_its_memory_until_it_is_answered),
+		TEST(parked_request_takes_less_and_answers_the_same),
 		TEST(late_answer_to_a_closed_connection_is_dropped),
 		TEST(late_answer_after_the_loop_is_gone_frees_the_request),
 		TEST(no_answer_at_all_is_possible),
