@@ -251,6 +251,9 @@ static size_t take_utf8(const char *p, size_t n, uint32_t *ret)
 			return 0;
 		c = c << 6 | (u[i] & 0x3f);
 	}
+	/* Longer than need be, a half pair, or beyond the last code point. */
+	if (c < (len == 2 ? 0x80u : len == 3 ? 0x800u : 0x10000u) || (c >= 0xd800 && c <= 0xdfff) || c > 0x10ffff)
+		return 0;
 	*ret = c;
 	return len;
 }

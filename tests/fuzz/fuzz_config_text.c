@@ -8,11 +8,12 @@
 
 static int write_pair(void *user, unsigned line, struct mq_slice key, struct mq_slice value, struct mq_error *err)
 {
-	char name[256];
+	static char name[PROPERTIES_TEXT_MAX + 1];
 
 	must(line > 0);
+	must(key.n < sizeof name);
 	/* Names of keys are ours when we write. */
-	if (key.n >= sizeof name || memchr(key.p, '\0', key.n))
+	if (memchr(key.p, '\0', key.n))
 		return 0;
 	memcpy(name, key.p, key.n);
 	name[key.n] = '\0';
