@@ -16,6 +16,14 @@
  * Locator: queue number (23 bits) << 40 | queue offset (40 bits). One 63-bit number names one stored message; the protocol calls
  * it commitLogOffset or physical offset.
  *
+ * Kinds of the meta family. The store's own begin with a dot:
+ *   .queue   queue number (4)              topic, queue id and family of a queue (queue.c)
+ *   .store   format, next-queue, counters  numbers (4), (4), (3 x 8)
+ * The broker's rows are JSON text, members as in the bodies of codes 21 and 201:
+ *   topic    topic name                    TopicConfig
+ *   group    group name                    SubscriptionGroupConfig
+ *   version  topics, groups                DataVersion of the table
+ *
  * When a layout changes, FORMAT_VERSION rises; an older store is converted when it is opened, a newer one is refused untouched. */
 #pragma once
 
