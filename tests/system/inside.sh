@@ -20,35 +20,35 @@ useradd -M -G mqd alice 2>/dev/null
 useradd -M mallory 2>/dev/null
 systemctl daemon-reload
 # shellcheck disable=SC2086
-is "$(systemd-analyze verify $sockets $services mqd.target 2>&1)" "" "systemd-analyze verify has nothing to say"
+is "$(systemd-analyze verify --man=no $sockets $services mqd.target 2>&1)" "" "systemd-analyze verify has nothing to say"
 # shellcheck disable=SC2086
 systemctl enable --now --quiet $sockets
 ok $? "sockets enabled"
 is "$(systemctl is-active mq-namesrvd mq-brokerd | sort -u)" inactive "no daemon runs before the first client"
 
 # The first client activates what it needs: the NameServer by its socket, the broker when it is first spoken to.
-mqctl -n $local_namesrv ping >/dev/null 2>&1
+mqctl ping -n $local_namesrv >/dev/null 2>&1
 wait_for '[ "$(systemctl is-active mq-namesrvd)" = active ]'
 ok $? "the first client activates the NameServer"
-mqctl -b unix:/run/mqd/broker.sock ping >/dev/null
+mqctl ping -b unix:/run/mqd/broker.sock >/dev/null
 ok $? "the first client activates the broker"
 is "$(prop Type mq-brokerd)/$(prop SubState mq-brokerd)/$(prop SubState mq-namesrvd)" "notify/running/running" "Type=notify: both reached READY=1"
-wait_for '[[ $(prop StatusText mq-brokerd) == *1*of*1* ]]'
-like "$(prop StatusText mq-brokerd)" "." "the broker's STATUS= says: $(prop StatusText mq-brokerd)"
+wait_for '[[ $(prop StatusText mq-brokerd) == *"registered with 1 of 1"* ]]'
+like "$(prop StatusText mq-brokerd)" "registered with 1 of 1" "the broker's STATUS= says: $(prop StatusText mq-brokerd)"
 like "$(prop StatusText mq-namesrvd)" "." "the NameServer's STATUS= says: $(prop StatusText mq-namesrvd)"
 is "$(ps -o user= -p "$(prop MainPID mq-brokerd)")" mqd "the broker runs as its own user"
 is "$(stat -c %U:%a /var/lib/mqd/broker)" "mqd:$(stat -c %a /var/lib/mqd/broker)" "the state directory belongs to it"
 
-wait_for 'mqctl -n $local_namesrv topic list | grep -q TBW102'
+wait_for 'mqctl cluster -n $local_namesrv | grep -q 127.0.0.1:10911'
 ok $? "the broker registered with the NameServer"
-mqctl -n $local_namesrv topic create Booted >/dev/null && mqctl -n $local_namesrv send Booted "hello over unix" >/dev/null
+mqctl topic create Booted -n $local_namesrv >/dev/null && mqctl send Booted "hello over unix" -n $local_namesrv >/dev/null
 ok $? "send over the Unix sockets"
-mqctl -n 127.0.0.1:9876 send Booted "hello over tcp" >/dev/null
+mqctl send Booted "hello over tcp" -n 127.0.0.1:9876 >/dev/null
 ok $? "send over TCP"
-is "$(mqctl -n 127.0.0.1:9876 tail Booted --from-beginning -n 2 -o json | grep -c '"hello over')" 2 "both are read back"
-as alice mqctl -n $local_namesrv send Booted "hello from alice" >/dev/null
+is "$(mqctl tail Booted -n 127.0.0.1:9876 --from-beginning -c 2 -o json | grep -c '"hello over')" 2 "both are read back"
+as alice mqctl send Booted "hello from alice" -n $local_namesrv >/dev/null
 ok $? "a member of group mqd may use the local sockets"
-as mallory mqctl -n $local_namesrv ping >/dev/null 2>&1
+as mallory mqctl ping -n $local_namesrv >/dev/null 2>&1
 like "$?" "^[1-9]" "another user is refused at the local socket"
 
 # Journal, reload.
@@ -103,7 +103,7 @@ mkdir -p /run/systemd/system/mq-brokerd.service.d
 printf '[Service]\nWatchdogSec=2s\n' >/run/systemd/system/mq-brokerd.service.d/watchdog.conf
 systemctl daemon-reload && systemctl restart mq-brokerd
 pid=$(prop MainPID mq-brokerd)
-wait_for '[ "$(($(cut -d. -f1 /proc/uptime)))" -ge 0 ] && mqctl -b 127.0.0.1:10911 ping >/dev/null'
+wait_for '[ "$(($(cut -d. -f1 /proc/uptime)))" -ge 0 ] && mqctl ping -b 127.0.0.1:10911 >/dev/null'
 kill -STOP "$pid"
 wait_for '[ "$(prop MainPID mq-brokerd)" != "$pid" ] && [ "$(prop SubState mq-brokerd)" = running ]' 30
 ok $? "SIGSTOP brings the watchdog, which brings the broker back"
@@ -120,13 +120,13 @@ kill -STOP "$(prop MainPID mq-namesrvd)"
 kill -KILL "$(prop MainPID mq-namesrvd)"
 wait_for '[ "$(prop MainPID mq-namesrvd)" != "$pid" ] && [ "$(prop SubState mq-namesrvd)" = running ]'
 ok $? "the NameServer comes back after kill -9"
-wait_for 'mqctl -n $local_namesrv topic describe Booted >/dev/null 2>&1' 60
+wait_for 'mqctl topic describe Booted -n $local_namesrv >/dev/null 2>&1' 60
 ok $? "and the broker registers with it again by itself"
 
 systemctl stop --quiet mq-brokerd mq-namesrvd 2>/dev/null
 is "$(prop Result mq-brokerd)/$(prop ExecMainStatus mq-brokerd)" "success/0" "the broker stops cleanly"
 is "$(prop Result mq-namesrvd)/$(prop ExecMainStatus mq-namesrvd)" "success/0" "the NameServer stops cleanly"
-mqctl -b 127.0.0.1:10911 ping >/dev/null
+mqctl ping -b 127.0.0.1:10911 >/dev/null
 ok $? "the next client activates the broker again"
-figure "memory in KiB, idle: $(for s in mq-namesrvd mq-brokerd; do mqctl -n $local_namesrv ping >/dev/null; echo "$s $(awk '/^RssAnon|^VmRSS/ {printf "%s %s ", $1, $2}' "/proc/$(prop MainPID $s)/status")"; done | tr '\n' ' ')"
+figure "memory in KiB, idle: $(for s in mq-namesrvd mq-brokerd; do mqctl ping -n $local_namesrv >/dev/null; echo "$s $(awk '/^RssAnon|^VmRSS/ {printf "%s %s ", $1, $2}' "/proc/$(prop MainPID $s)/status")"; done | tr '\n' ' ')"
 finish
