@@ -335,7 +335,9 @@ int mq_loop_run(struct mq_loop *loop)
 {
 	int r = 0;
 
-	pthread_setname_np(pthread_self(), loop->name);
+	/* The main thread's name is the process's, which ps, pgrep and the journal show. */
+	if (gettid() != getpid())
+		pthread_setname_np(pthread_self(), loop->name);
 	while (r >= 0 && !atomic_load_explicit(&loop->wants_stop, memory_order_relaxed))
 		r = mq_loop_turn(loop, -1);
 	atomic_store(&loop->wants_stop, false);

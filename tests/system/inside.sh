@@ -36,7 +36,7 @@ is "$(prop Type mq-brokerd)/$(prop SubState mq-brokerd)/$(prop SubState mq-names
 wait_for '[[ $(prop StatusText mq-brokerd) == *"registered with 1 of 1"* ]]'
 like "$(prop StatusText mq-brokerd)" "registered with 1 of 1" "the broker's STATUS= says: $(prop StatusText mq-brokerd)"
 like "$(prop StatusText mq-namesrvd)" "." "the NameServer's STATUS= says: $(prop StatusText mq-namesrvd)"
-is "$(ps -o user= -p "$(prop MainPID mq-brokerd)")" mqd "the broker runs as its own user"
+is "$(ps -o user=,comm= -p "$(prop MainPID mq-brokerd)" | tr -s " ")" "mqd mq-brokerd" "the broker runs as its own user, under its own name"
 is "$(stat -c %U:%a /var/lib/mqd/broker)" "mqd:$(stat -c %a /var/lib/mqd/broker)" "the state directory belongs to it"
 
 wait_for 'mqctl cluster -n $local_namesrv | grep -q 127.0.0.1:10911'
