@@ -17,6 +17,7 @@ struct program {
 	struct mq_loop *loop;
 	struct lifecycle *lifecycle;
 	struct broker *broker;
+	const char *own_socket; /* path of the Unix socket that we opened ourselves; NULL: none */
 	struct mq_timer status_timer;
 	char status[512];
 };
@@ -121,14 +122,15 @@ static void program_on_status(struct mq_timer *timer)
 		mq_log(LOG_WARNING, "the status line is not refreshed any more");
 }
 
-/* Every inherited socket of the name, else one of our own at `otherwise`. */
+/* Every inherited socket of the name, else one of our own at `otherwise`: then 1 is returned. */
 static int program_listen(struct program *p, struct activation *sockets, const char *name, const char *otherwise, bool is_fast,
 			  struct mq_error *err)
 {
-	int fd = activation_take_or_listen(sockets, name, otherwise, err);
+	int fd = activation_take(sockets, name);
+	bool is_own = fd == -ENOENT && strcmp(otherwise, "none") != 0;
 
-	if (fd == -ENOENT)
-		return 0;
+	if (is_own)
+		fd = activation_take_or_listen(sockets, name, otherwise, err);
 	while (fd >= 0) {
 		int r = broker_listen(p->broker, fd, is_fast, err);
 
@@ -138,7 +140,7 @@ static int program_listen(struct program *p, struct activation *sockets, const c
 		}
 		fd = activation_take(sockets, name);
 	}
-	return fd == -ENOENT ? 0 : fd;
+	return fd == -ENOENT ? is_own : fd;
 }
 
 static int program_listen_all(struct program *p, struct activation *sockets, struct mq_error *err)
@@ -154,14 +156,16 @@ static int program_listen_all(struct program *p, struct activation *sockets, str
 	if (strcmp(config->localSocket, "none") != 0)
 		snprintf(local, sizeof local, "unix:%s", config->localSocket);
 	r = program_listen(p, sockets, "broker", remote, false, err);
-	if (r == 0)
+	if (r >= 0)
 		r = program_listen(p, sockets, "broker-fast", fast, true, err);
-	if (r == 0)
+	if (r >= 0)
 		r = program_listen(p, sockets, "broker-local", local, false, err);
-	if (r == 0 && sockets->n_sockets > 0)
+	if (r > 0)
+		p->own_socket = config->localSocket;
+	if (r >= 0 && sockets->n_sockets > 0)
 		r = mq_error_set(err, -EINVAL, "the inherited socket '%s' is unknown: names are broker, broker-fast and broker-local",
 				 sockets->sockets[0].name);
-	return r;
+	return r < 0 ? r : 0;
 }
 
 static int program_run(struct program *p, struct broker_config *config, struct mq_error *err)
@@ -225,6 +229,8 @@ int main(int argc, char **argv)
 	r = program_run(&p, &config, &err);
 	if (r < 0)
 		mq_log(LOG_ERR, "%s", err.text[0] ? err.text : strerror(-r));
+	if (p.own_socket)
+		unlink(p.own_socket); /* before the broker goes, which owns the path */
 	broker_free(p.broker);
 	lifecycle_free(p.lifecycle);
 	mq_loop_free(p.loop);

@@ -574,12 +574,14 @@ const struct mq_command *harness_ask(struct harness_peer *p, int code, ...)
 	return harness_call(p, &cmd);
 }
 
-void harness_wait_closed(struct harness_peer *p)
+unsigned harness_wait_closed(struct harness_peer *p)
 {
 	struct harness_frame *f;
+	unsigned n = 0;
 
-	while ((f = peer_read(p)))
+	for (; (f = peer_read(p)); n++)
 		harness_frame_free(f);
+	return n;
 }
 
 /* --- looking at answers -------------------------------------------------------------------------------------------- */

@@ -88,8 +88,8 @@ struct harness_frame *harness_frame_free(struct harness_frame *f);
 
 /* Bytes as they are. Returns false when the daemon closed the connection meanwhile. */
 bool harness_send_raw(struct harness_peer *p, const void *bytes, size_t n);
-/* Waits until the daemon closes the connection. */
-void harness_wait_closed(struct harness_peer *p);
+/* Waits until the daemon closes the connection. Returns how many frames came before that. */
+unsigned harness_wait_closed(struct harness_peer *p);
 
 /* Value of an extField, "" when absent; in a buffer of its own for each of the last four calls. */
 const char *harness_field(const struct mq_command *cmd, const char *name);
