@@ -188,6 +188,7 @@ static void a_compressed_registration_claims_no_more_than_it_has(void **state)
 		{ MQ_SLICE("\0\0\0\7{}"), "the compressed body ends within its DataVersion" },
 		{ MQ_SLICE("\xff\xff\xff\xff{}"), "the compressed body ends within its DataVersion" },
 		{ MQ_SLICE("\0\0\0\2{}\x7f\xff\xff\xff"), "the compressed body claims more topics than it has" },
+		{ MQ_SLICE("\0\0\0\2{}\x7f\xff\xff\xff\0\0\0\0\0\0\0\0"), "the compressed body claims more topics than it has" },
 		{ MQ_SLICE("\0\0\0\2{}\xff\xff\xff\xff"), "the compressed body claims more topics than it has" },
 		{ MQ_SLICE("\0\0\0\2{}\0\0\0\1\0\0\0\4T 1 "), "topic 0 of the compressed body is damaged" },
 		{ MQ_SLICE("\0\0\0\2{}\0\0\0\1\0\0\0\x9T 1 2 3x4"), "topic 0 of the compressed body is damaged" },
