@@ -266,6 +266,8 @@ static int finish(struct send_run *run, int r)
 		r = run->failure.r;
 	if (r >= 0)
 		return 0;
+	if (r == -EINTR)
+		return ctl_error(EXIT_INTERRUPTED, "interrupted after %llu messages", (unsigned long long)run->n_sent);
 	if (run->n_sent > 0)
 		fprintf(stderr, "mqctl: %llu messages were sent before this:\n", (unsigned long long)run->n_sent);
 	if (run->failure.stage == MQ_STAGE_LOCAL && r == -ENOENT)
