@@ -321,6 +321,8 @@ struct broker *broker_free(struct broker *b)
 	/* What the threads posted here at their end, should the main loop not run any more. */
 	if (mq_loop_turn(b->main_loop, 0) < 0)
 		mq_log(LOG_ERR, "the main loop cannot go on");
+	if (b->registrar)
+		registrar_release(b->registrar);
 	broker_wait_outside(b);
 	/* Runs what was posted, closes what is open: with the model and the store still there. */
 	for (unsigned i = 0; i < b->n_loops; i++)

@@ -7,6 +7,7 @@
 #include "daemons/broker/broker.h"
 #include "daemons/broker/handlers.h"
 #include "daemons/broker/pulled.h"
+#include "daemons/broker/register.h"
 #include "daemons/broker/reply.h"
 #include "daemons/broker/topics.h"
 #include "libmq/wire/codes.h"
@@ -51,6 +52,20 @@ static int update_topic_check(struct broker *b, const struct update_topic_header
 	return 0;
 }
 
+static void update_topic_settled(void *arg)
+{
+	(void)mq_reply_ok(arg);
+}
+
+/* Upstream answers when the NameServers have been told, so that the route can be asked for next. */
+static int update_topic_settle(struct mq_request *req)
+{
+	struct broker *b = req->server;
+	int r = registrar_settle(b->registrar, mq_conn_loop(req->conn), update_topic_settled, req);
+
+	return r < 0 ? r : MQ_REQUEST_PENDING;
+}
+
 int handle_update_and_create_topic(struct mq_request *req)
 {
 	struct broker *b = req->server;
@@ -74,7 +89,7 @@ int handle_update_and_create_topic(struct mq_request *req)
 			  h.attributes, &err);
 	if (r == -EINVAL)
 		return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", err.text);
-	return r < 0 ? r : mq_reply_ok(req);
+	return r < 0 ? r : update_topic_settle(req);
 }
 
 /* ---- 21 ---- */

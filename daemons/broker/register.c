@@ -29,6 +29,7 @@ enum {
 	PERIOD_MIN_MS = 10000,
 	PERIOD_MAX_MS = 60000,
 	GOODBYE_TIMEOUT_MS = 3000,
+	SETTLE_TIMEOUT_MS = 3000,
 	SINGLES_MAX = 16, /* more topics changed at once: the whole table is sent */
 };
 
@@ -39,7 +40,22 @@ struct namesrv {
 	bool is_registering; /* a full registration is on its way */
 	bool wants_full;     /* another one when that has come back */
 	bool has_warned;     /* of the failure that lasts */
+	uint64_t n_sent, n_done; /* registrations */
 };
+
+/* Somebody who waits until changes are known. */
+struct settle {
+	struct mq_post post;       /* back to its loop */
+	STAILQ_ENTRY(settle) link; /* of arriving, then of waiting */
+	struct mq_timer timer;
+	struct registrar *registrar; /* borrowed */
+	struct mq_loop *loop;        /* borrowed */
+	void (*done)(void *arg);
+	void *arg;
+	uint64_t targets[]; /* per NameServer: n_done that is enough */
+};
+
+STAILQ_HEAD(settles, settle);
 
 struct registrar {
 	struct broker *broker;     /* borrowed */
@@ -48,6 +64,7 @@ struct registrar {
 	struct mq_timer timer;     /* next round */
 	bool is_started, is_stopping;
 	char boot_id[64];
+	struct settles waiting;
 	unsigned n_goodbyes;       /* not yet answered */
 	void (*stopped)(void *user);
 	void *stopped_user;
@@ -56,6 +73,7 @@ struct registrar {
 	struct mq_post post;
 	bool is_posted, all_changed;
 	struct names changed;
+	struct settles arriving;
 };
 
 static void namesrv_register(struct namesrv *n);
@@ -140,7 +158,104 @@ static int namesrv_send(struct namesrv *n, struct mq_slice only, mq_rpc_done don
 	registrar_add_local(r, &cmd);
 	result = mq_remote_call(n->remote, &cmd, body, r->broker->config.registerBrokerTimeoutMills, done, n);
 	evbuffer_free(body);
+	n->n_sent += result == 0;
 	return result;
+}
+
+/* ---- Who waits ---- */
+
+static void settle_run(struct mq_post *post)
+{
+	struct settle *s = (struct settle *)post;
+
+	s->done(s->arg);
+	free(s);
+}
+
+static void settle_finish(struct settle *s)
+{
+	mq_timer_clear(s->registrar->broker->main_loop, &s->timer);
+	mq_loop_post(s->loop, &s->post);
+}
+
+static void settle_on_timer(struct mq_timer *timer)
+{
+	struct settle *s = (struct settle *)((char *)timer - offsetof(struct settle, timer));
+
+	STAILQ_REMOVE(&s->registrar->waiting, s, settle, link);
+	settle_finish(s);
+}
+
+static bool settle_is_done(const struct settle *s)
+{
+	const struct registrar *r = s->registrar;
+
+	for (unsigned i = 0; i < r->n_servers; i++)
+		if (r->servers[i].n_done < s->targets[i])
+			return false;
+	return true;
+}
+
+/* How many of its calls must have ended. A NameServer that is not there learns everything when it comes: nobody waits for it. */
+static uint64_t namesrv_target(const struct namesrv *n)
+{
+	if (!n->is_registered && !(n->is_registering && mq_remote_conn(n->remote)))
+		return 0;
+	return n->n_sent + n->wants_full;
+}
+
+static void settle_begin(struct settle *s)
+{
+	struct registrar *r = s->registrar;
+	struct mq_loop *loop = r->broker->main_loop;
+
+	for (unsigned i = 0; i < r->n_servers; i++)
+		s->targets[i] = r->is_stopping ? 0 : namesrv_target(&r->servers[i]);
+	if (settle_is_done(s) || mq_timer_set(loop, &s->timer, mq_loop_mono_ms(loop) + SETTLE_TIMEOUT_MS) < 0)
+		settle_finish(s);
+	else
+		STAILQ_INSERT_TAIL(&r->waiting, s, link);
+}
+
+static void registrar_check_waiting(struct registrar *r)
+{
+	struct settles all = STAILQ_HEAD_INITIALIZER(all);
+	struct settle *s;
+
+	STAILQ_CONCAT(&all, &r->waiting);
+	while ((s = STAILQ_FIRST(&all))) {
+		STAILQ_REMOVE_HEAD(&all, link);
+		if (settle_is_done(s))
+			settle_finish(s);
+		else
+			STAILQ_INSERT_TAIL(&r->waiting, s, link);
+	}
+}
+
+static void registrar_begin_arrived(struct registrar *r)
+{
+	struct settles arrived = STAILQ_HEAD_INITIALIZER(arrived);
+	struct settle *s;
+
+	pthread_mutex_lock(&r->lock);
+	STAILQ_CONCAT(&arrived, &r->arriving);
+	pthread_mutex_unlock(&r->lock);
+	while ((s = STAILQ_FIRST(&arrived))) {
+		STAILQ_REMOVE_HEAD(&arrived, link);
+		settle_begin(s);
+	}
+}
+
+void registrar_release(struct registrar *r)
+{
+	struct settle *s;
+
+	r->is_stopping = true;
+	registrar_begin_arrived(r);
+	while ((s = STAILQ_FIRST(&r->waiting))) {
+		STAILQ_REMOVE_HEAD(&r->waiting, link);
+		settle_finish(s);
+	}
 }
 
 /* ---- Answers ---- */
@@ -207,22 +322,26 @@ static void namesrv_on_registered(int r, const struct mq_command *answer, const 
 	struct namesrv *n = user;
 
 	n->is_registering = false;
+	n->n_done++;
 	if (r == -ECANCELED)
 		return;
 	if (namesrv_judge(n, r, answer, why))
 		namesrv_take_order(n, answer->body);
 	if (n->wants_full && n->is_registered)
 		namesrv_register(n);
+	registrar_check_waiting(n->registrar);
 }
 
 static void namesrv_on_registered_one(int r, const struct mq_command *answer, const char *why, void *user)
 {
 	struct namesrv *n = user;
 
-	if (r == -ECANCELED || namesrv_judge(n, r, answer, why))
+	n->n_done++;
+	if (r == -ECANCELED)
 		return;
-	if (r == 0) /* it lives, but does not know us */
+	if (!namesrv_judge(n, r, answer, why) && r == 0) /* it lives, but does not know us */
 		namesrv_register(n);
+	registrar_check_waiting(n->registrar);
 }
 
 /* ---- Sending ---- */
@@ -310,6 +429,17 @@ static void registrar_changed_one(struct registrar *r, struct mq_slice topic)
 		namesrv_register_one(&r->servers[i], topic);
 }
 
+static void registrar_send_changes(struct registrar *r, const struct names *changed, bool all)
+{
+	registrar_start(r);
+	if (all || changed->error < 0 || changed->n > SINGLES_MAX) {
+		registrar_round(r);
+		return;
+	}
+	for (unsigned i = 0; i < changed->n; i++)
+		registrar_changed_one(r, names_at(changed, i));
+}
+
 static void registrar_on_post(struct mq_post *post)
 {
 	struct registrar *r = (struct registrar *)((char *)post - offsetof(struct registrar, post));
@@ -324,31 +454,48 @@ static void registrar_on_post(struct mq_post *post)
 	r->is_posted = false;
 	pthread_mutex_unlock(&r->lock);
 
-	if (r->is_stopping)
-		return;
-	registrar_start(r);
-	if (all || changed.error < 0 || changed.n > SINGLES_MAX) {
-		registrar_round(r);
-		return;
-	}
-	for (unsigned i = 0; i < changed.n; i++)
-		registrar_changed_one(r, names_at(&changed, i));
+	if (!r->is_stopping && (all || changed.n > 0 || changed.error < 0))
+		registrar_send_changes(r, &changed, all);
+	registrar_begin_arrived(r);
+}
+
+/* Ends what began with taking r->lock. */
+static void registrar_unlock_and_post(struct registrar *r)
+{
+	bool must_post = !r->is_posted;
+
+	r->is_posted = true;
+	pthread_mutex_unlock(&r->lock);
+	if (must_post)
+		mq_loop_post(r->broker->main_loop, &r->post);
 }
 
 void registrar_changed(struct registrar *r, struct mq_slice topic)
 {
-	bool must_post;
-
 	pthread_mutex_lock(&r->lock);
 	if (topic.n == 0)
 		r->all_changed = true;
 	else
 		names_add(&r->changed, topic);
-	must_post = !r->is_posted;
-	r->is_posted = true;
-	pthread_mutex_unlock(&r->lock);
-	if (must_post)
-		mq_loop_post(r->broker->main_loop, &r->post);
+	registrar_unlock_and_post(r);
+}
+
+int registrar_settle(struct registrar *r, struct mq_loop *loop, void (*done)(void *arg), void *arg)
+{
+	struct settle *s = calloc(1, sizeof *s + r->n_servers * sizeof s->targets[0]);
+
+	if (!s)
+		return -ENOMEM;
+	s->post.run = settle_run;
+	s->timer.fire = settle_on_timer;
+	s->registrar = r;
+	s->loop = loop;
+	s->done = done;
+	s->arg = arg;
+	pthread_mutex_lock(&r->lock);
+	STAILQ_INSERT_TAIL(&r->arriving, s, link);
+	registrar_unlock_and_post(r);
+	return 0;
 }
 
 void registrar_state(struct registrar *r, unsigned *ret_ok, unsigned *ret_total)
@@ -374,7 +521,7 @@ void registrar_stop(struct registrar *r, void (*done)(void *user), void *user)
 {
 	struct mq_command cmd;
 
-	r->is_stopping = true;
+	registrar_release(r);
 	r->stopped = done;
 	r->stopped_user = user;
 	r->n_goodbyes = 1; /* our own, so that none of the calls is the last before all are made */
@@ -444,6 +591,8 @@ int registrar_new(struct registrar **ret, struct broker *b, struct mq_error *err
 
 	if (r) {
 		pthread_mutex_init(&r->lock, NULL);
+		STAILQ_INIT(&r->waiting);
+		STAILQ_INIT(&r->arriving);
 		r->broker = b;
 		r->timer.fire = registrar_on_timer;
 		r->post.run = registrar_on_post;

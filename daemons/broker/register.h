@@ -6,6 +6,7 @@
 #include "libmq/base/slice.h"
 
 struct broker;
+struct mq_loop;
 struct registrar;
 
 /* Nothing is sent before the first registrar_changed(). -EINVAL with a sentence: an address of namesrvAddr is wrong. */
@@ -14,6 +15,11 @@ int registrar_new(struct registrar **ret, struct broker *b, struct mq_error *err
 struct registrar *registrar_free(struct registrar *r);
 /* A topic changed (empty: everything): one-topic registration to all NameServers, as soon as the main loop comes round. */
 void registrar_changed(struct registrar *r, struct mq_slice topic);
+/* Calls done(arg) on `loop` when every NameServer that knows this broker has heard of the changes made before, at latest after 3 s:
+ * who creates a topic may ask for its route next. Any thread. -ENOMEM. */
+int registrar_settle(struct registrar *r, struct mq_loop *loop, void (*done)(void *arg), void *arg) _must_check_;
+/* Nobody waits any longer: hands everything that waits in registrar_settle() back to its loop. Main thread. */
+void registrar_release(struct registrar *r);
 /* Says goodbye (104) to all, calls done() when answered or after 3 s; before it returns when there is nobody to tell. */
 void registrar_stop(struct registrar *r, void (*done)(void *user), void *user);
 /* NameServers that acknowledged the last round, and how many there are. For STATUS=. Main loop. */

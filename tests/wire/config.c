@@ -91,6 +91,13 @@ static void every_nameserver_learns_of_topics_and_of_the_end(void **state)
 	assert_non_null(strstr(harness_body(await_route(two, "Fresh", MQ_SUCCESS)),
 			       "\"queueDatas\":[{\"brokerName\":\"broker-r\",\"perm\":4,\"readQueueNums\":4,"));
 
+	/* Who creates a topic need not wait for its route. */
+	harness_assert_answer(harness_ask(p, MQ_UPDATE_AND_CREATE_TOPIC, "topic", "Made", "defaultTopic", "TBW102", "readQueueNums", "1",
+					  "writeQueueNums", "1", "perm", "6", "topicFilterType", "SINGLE_TAG", NULL),
+			      MQ_SUCCESS, NULL);
+	assert_int_equal(harness_ask(one, MQ_GET_ROUTEINFO_BY_TOPIC, "topic", "Made", NULL)->code, MQ_SUCCESS);
+	assert_int_equal(harness_ask(two, MQ_GET_ROUTEINFO_BY_TOPIC, "topic", "Made", NULL)->code, MQ_SUCCESS);
+
 	/* A NameServer that comes back gets everything at once. */
 	harness_close(two);
 	harness_kill(second);
@@ -98,6 +105,14 @@ static void every_nameserver_learns_of_topics_and_of_the_end(void **state)
 	two = harness_connect(second);
 	await_route(two, "Fresh", MQ_SUCCESS);
 	assert_true(milliseconds() - began_ms < ROUND_MS); /* else it may have been the round that told them */
+
+	/* One that hangs holds up nobody for long. */
+	assert_int_equal(kill(second->pid, SIGSTOP), 0);
+	harness_assert_answer(harness_ask(p, MQ_UPDATE_AND_CREATE_TOPIC, "topic", "Slow", "defaultTopic", "TBW102", "readQueueNums", "1",
+					  "writeQueueNums", "1", "perm", "6", "topicFilterType", "SINGLE_TAG", NULL),
+			      MQ_SUCCESS, NULL);
+	assert_int_equal(harness_ask(one, MQ_GET_ROUTEINFO_BY_TOPIC, "topic", "Slow", NULL)->code, MQ_SUCCESS);
+	assert_int_equal(kill(second->pid, SIGCONT), 0);
 
 	harness_close(p);
 	harness_stop(broker);
