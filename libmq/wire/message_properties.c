@@ -77,12 +77,15 @@ void mq_properties_find(struct mq_slice properties, const char *const *names, st
 
 size_t mq_properties_append(char *out, size_t n, size_t capacity, const char *name, struct mq_slice value)
 {
-	size_t name_size = strlen(name);
-	bool is_open = n > 0 && out[n - 1] != PAIR_END; /* old writers leave the last pair open */
-	size_t more = name_size + 1 + value.n + 1 + is_open;
+	size_t name_size = strlen(name), more;
 	char *p = out + n;
+	bool is_open;
 
-	if (n > capacity || more > capacity - n)
+	if (n > capacity)
+		return 0;
+	is_open = n > 0 && out[n - 1] != PAIR_END; /* old writers leave the last pair open */
+	more = name_size + 1 + value.n + 1 + is_open;
+	if (more > capacity - n)
 		return 0;
 	if (is_open)
 		p = mq_put8(p, PAIR_END);
