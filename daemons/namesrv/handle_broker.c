@@ -104,16 +104,16 @@ int handle_register_broker(struct mq_request *req)
 
 	r = register_broker_header_decode(&h, &req->cmd, &err);
 	if (r == 0 && h.body_crc != 0 && mq_body_crc(req->cmd.body) != (uint32_t)h.body_crc)
-		return mq_reply_code(req, MQ_SYSTEM_ERROR, "crc32 not match");
+		return namesrv_reply_code(req, MQ_SYSTEM_ERROR, "crc32 not match");
 	if (r == 0)
 		r = mq_register_decode(&body, req->cmd.body, h.is_compressed, req->cmd.version, &err);
 	if (r == 0)
 		r = register_body(req, &h, &body, &err);
 	mq_register_done(&body);
 	if (r == ROUTES_REFUSED)
-		return mq_reply_code(req, MQ_SYSTEM_ERROR, "register broker failed");
+		return namesrv_reply_code(req, MQ_SYSTEM_ERROR, "register broker failed");
 	if (r < 0)
-		return err.text[0] ? mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", err.text) : r;
+		return err.text[0] ? namesrv_reply_code(req, MQ_SYSTEM_ERROR, "%s", err.text) : r;
 	return reply_registered(req, &h, r);
 }
 

@@ -50,8 +50,8 @@ int handle_get_kv_config(struct mq_request *req)
 	if (h.ns.p && h.key.p)
 		value = kv_get(&n->kv, h.ns, h.key);
 	if (!value.p)
-		return mq_reply_code(req, MQ_QUERY_NOT_FOUND, "No config item, Namespace: %.*s Key: %.*s", MQ_FMT(or_null(h.ns)),
-				     MQ_FMT(or_null(h.key)));
+		return namesrv_reply_code(req, MQ_QUERY_NOT_FOUND, "No config item, Namespace: %.*s Key: %.*s", MQ_FMT(or_null(h.ns)),
+					  MQ_FMT(or_null(h.key)));
 	mq_request_answer(req, &answer, MQ_SUCCESS);
 	mq_command_add(&answer, "value", value);
 	return mq_reply(req, &answer, NULL);

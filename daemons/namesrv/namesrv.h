@@ -31,6 +31,8 @@ int namesrv_add_channel(struct namesrv *n, struct mq_conn *conn) _must_check_;
 /* Looks for brokers whose time is over: closes their connections and forgets them. */
 void namesrv_scan(struct namesrv *n, int64_t now_ms);
 void namesrv_done(struct namesrv *n);
+/* mq_reply_code() for requests whose answer has a header class upstream: their errors carry an empty extFields, too. */
+int namesrv_reply_code(struct mq_request *req, int code, const char *remark_fmt, ...) _printf_(3, 4);
 
 /* handle_route.c */
 int handle_get_routeinfo_by_topic(struct mq_request *req);

@@ -1,5 +1,7 @@
 /* Where each request code of the NameServer is handled. Sorted by code; reference: protocol/requests-namesrv.md section 1. */
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "daemons/namesrv/namesrv.h"
@@ -78,6 +80,21 @@ static void on_expired(void *user, const struct route_live *live)
 	       (long long)live->timeout_ms);
 	if (c)
 		mq_conn_close(c->conn, -ETIMEDOUT);
+}
+
+int namesrv_reply_code(struct mq_request *req, int code, const char *remark_fmt, ...)
+{
+	struct mq_command answer;
+	char remark[512];
+	va_list ap;
+
+	va_start(ap, remark_fmt);
+	vsnprintf(remark, sizeof remark, remark_fmt, ap);
+	va_end(ap);
+	mq_request_answer(req, &answer, code);
+	answer.has_fields = true;
+	answer.remark = mq_slice_of(remark);
+	return mq_reply(req, &answer, NULL);
 }
 
 void namesrv_scan(struct namesrv *n, int64_t now_ms)
