@@ -451,6 +451,39 @@ static void messages_survive_a_kill(void **state)
 	daemon_ = shared;
 }
 
+static void without_space_sends_are_refused_and_pulls_go_on(void **state)
+{
+	static const char *const sets[] = { "storeMinFreeBytes=0", NULL };
+	struct harness_daemon *own = harness_start(HARNESS_BROKER, sets);
+	struct harness_peer *p = harness_connect(own);
+	const struct mq_command *answer;
+	struct mq_record r;
+
+	send_ok(p, "Full", "0", "", "before");
+	pull(p, "Full", "0", "0"); /* makes the group, which has to be written, too */
+	harness_close(p);
+	harness_stop(own);
+	for (char **set = own->sets; *set; set++) {
+		if (strcmp(*set, sets[0]) == 0) {
+			free(*set);
+			*set = strdup("storeMinFreeBytes=1000000000M");
+		}
+	}
+	harness_restart(own);
+	assert_non_null(strstr(own->status, "store read-only: "));
+	p = harness_connect(own);
+	answer = send_message(p, "Full", "0", "", "x");
+	assert_int_equal(answer->code, MQ_SERVICE_NOT_AVAILABLE);
+	assert_true(mq_slice_starts(answer->remark, MQ_SLICE("service not available now: ")));
+	assert_non_null(memmem(answer->remark.p, answer->remark.n, "storeMinFreeBytes", 17));
+	assert_int_equal(send_message(p, "FullToo", "0", "", "x")->code, MQ_SERVICE_NOT_AVAILABLE);
+	assert_int_equal(records_of(pull(p, "Full", "0", "0"), &r, 1), 1);
+	assert_slice(r.body, "before");
+	harness_close(p);
+	harness_stop(own);
+	harness_free(own);
+}
+
 static void with_sync_flush_answers_come_and_wait_false_does_not_wait(void **state)
 {
 	static const char *const sets[] = { "flushDiskType=SYNC_FLUSH", NULL };
@@ -498,6 +531,7 @@ int main(void)
 		TEST(the_topics_own_permission_is_not_checked),
 		TEST(queues_for_reading_or_writing_may_be_sent_to),
 		cmocka_unit_test(messages_survive_a_kill),
+		cmocka_unit_test(without_space_sends_are_refused_and_pulls_go_on),
 		cmocka_unit_test(with_sync_flush_answers_come_and_wait_false_does_not_wait),
 	};
 
