@@ -4,7 +4,15 @@
  *
  *      OPEN ──> DRAINING ──> CLOSED
  *        └───────────────────^   protocol error, peer reset, idle
- * DRAINING: nothing more is read, answers of requests in flight are still written. */
+ * DRAINING: nothing more is read, answers of requests in flight are still written; then our end is sent and the peer's awaited
+ * for a moment, so that no answer is lost to a reset. A peer that sends its end first is drained, too, but for 200 ms at most:
+ * what is parked for longer ends with the connection.
+ *
+ * Memory. Over a budget of its loop (struct mq_loop_config) a connection is not read until half of it is free again. Closed
+ * with -ENOBUFS, and one line in the journal, is who
+ *   - has four times conn_out_budget of unsent output, since pushes and parked requests come whether it reads or not;
+ *   - takes none of its output for 5 s while the loop is over total_budget;
+ *   - has the oldest incomplete frame while those of all peers together exceed half of total_budget. */
 #pragma once
 
 #include <stdbool.h>
@@ -36,7 +44,8 @@ struct mq_peer {
 };
 
 /* Takes over `fd` (made non-blocking, TCP_NODELAY); the loop owns the connection until it closes and *ret is borrowed.
- * On failure `fd` stays with the caller. `events` is borrowed and outlives the connection. -ENOMEM, -EMFILE. */
+ * On failure `fd` stays with the caller. `events` is borrowed and outlives the connection. Loop thread.
+ * -ENOMEM; -ENOTSOCK, -ENOTCONN and the like when the peer cannot be named. */
 int mq_conn_new(struct mq_conn **ret, struct mq_loop *loop, int fd, const struct mq_conn_events *events, void *user) _must_check_;
 struct mq_conn *mq_conn_ref(struct mq_conn *conn);
 struct mq_conn *mq_conn_unref(struct mq_conn *conn);
@@ -50,9 +59,10 @@ int mq_conn_post(struct mq_conn *conn, const struct mq_command *cmd);
 
 /* Safe inside any callback of the same connection. `reason` is 0 or a negative errno. */
 void mq_conn_close(struct mq_conn *conn, int reason);
-/* Stops reading; closes when `in flight` is zero and the output is written. */
+/* Stops reading; closes when nothing is charged any more (no request in flight) and the output is written. */
 void mq_conn_drain(struct mq_conn *conn);
-/* Stop accepting work on every connection of the loop, see mq_conn_drain(). Loop thread. Returns how many are left. */
+/* Stop accepting work on every connection of the loop, see mq_conn_drain(), now and later; those of a mq_remote go on, since
+ * they bring answers to us. Loop thread. Returns how many are left. */
 unsigned mq_loop_drain(struct mq_loop *loop);
 
 /* Charges memory that a request in flight holds; over the budget reading stops until it is released. */

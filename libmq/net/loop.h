@@ -19,7 +19,8 @@
 struct event_base;
 struct mq_loop;
 
-/* Limits of one loop; the totals are per loop. */
+/* Limits of one loop; the totals are per loop. What happens at each limit: conn.h. total_budget should be four times max_frame
+ * at least, or a largest frame cannot come in. */
 struct mq_loop_config {
 	const char *name;             /* thread name, up to 15 bytes: "io0" */
 	const struct mq_clock *clock; /* borrowed; NULL: mq_clock_system */
