@@ -11,6 +11,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "daemons/common/messages.h"
 #include "libmq/base/log.h"
 
 enum {
@@ -67,7 +68,8 @@ static void lifecycle_reload(struct lifecycle *l)
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIi64, (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
 	r = l->events->reload ? l->events->reload(l->user, &err) : 0;
 	if (r < 0)
-		mq_log(LOG_ERR, "configuration not reloaded, the old one stays: %s", err.text[0] ? err.text : strerror(-r));
+		mq_log_fields(LOG_ERR, COMMON_MSG_RELOAD_FAILED, NULL, "configuration not reloaded, the old one stays: %s",
+			      err.text[0] ? err.text : strerror(-r));
 	sd_notify(0, "READY=1");
 }
 

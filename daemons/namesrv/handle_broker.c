@@ -3,6 +3,7 @@
 #include <event2/buffer.h>
 #include <stdlib.h>
 
+#include "daemons/namesrv/messages.h"
 #include "daemons/namesrv/namesrv.h"
 #include "libmq/base/log.h"
 #include "libmq/net/rpc.h"
@@ -63,8 +64,10 @@ static int register_body(struct mq_request *req, const struct register_broker_he
 		r = routes_register(&n->routes, &reg, err);
 	free(topics);
 	if (r == 0 && !is_known)
-		mq_log(LOG_INFO, "broker %.*s id %lld of cluster %.*s registered at %.*s", MQ_FMT(h->broker), (long long)h->id,
-		       MQ_FMT(h->cluster), MQ_FMT(h->address));
+		namesrv_log(LOG_INFO, NAMESRV_MSG_BROKER_REGISTERED,
+			    &(struct namesrv_fields){ h->broker, h->cluster, h->address, req->conn },
+			    "broker %.*s id %lld of cluster %.*s registered at %.*s", MQ_FMT(h->broker), (long long)h->id,
+			    MQ_FMT(h->cluster), MQ_FMT(h->address));
 	return r;
 }
 
@@ -167,8 +170,9 @@ int handle_unregister_broker(struct mq_request *req)
 	if (broker_header_decode(&h, &req->cmd, &err) < 0)
 		return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", err.text);
 	if (routes_live(&n->routes, h.cluster, h.address))
-		mq_log(LOG_INFO, "broker %.*s of cluster %.*s at %.*s said goodbye", MQ_FMT(h.broker), MQ_FMT(h.cluster),
-		       MQ_FMT(h.address));
+		namesrv_log(LOG_INFO, NAMESRV_MSG_BROKER_GOODBYE, &(struct namesrv_fields){ h.broker, h.cluster, h.address, req->conn },
+			    "broker %.*s of cluster %.*s at %.*s said goodbye", MQ_FMT(h.broker), MQ_FMT(h.cluster),
+			    MQ_FMT(h.address));
 	routes_unregister(&n->routes, h.cluster, h.broker, h.address);
 	return mq_reply_ok(req);
 }

@@ -3,6 +3,7 @@
 #include <event2/buffer.h>
 
 #include "daemons/common/properties.h"
+#include "daemons/namesrv/messages.h"
 #include "daemons/namesrv/namesrv.h"
 #include "libmq/base/log.h"
 #include "libmq/wire/codes.h"
@@ -39,7 +40,8 @@ int handle_update_namesrv_config(struct mq_request *req)
 		return mq_reply_code(req, MQ_NO_PERMISSION, "%s", err.text);
 	if (r < 0)
 		return err.text[0] ? mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", err.text) : r;
-	mq_log(LOG_NOTICE, "configuration changed by %s, until the next start", mq_conn_peer(req->conn)->text);
+	namesrv_log(LOG_NOTICE, NAMESRV_MSG_CONFIG_CHANGED, &(struct namesrv_fields){ .conn = req->conn },
+		    "configuration changed by %s, until the next start", mq_conn_peer(req->conn)->text);
 	return mq_reply_ok(req);
 }
 

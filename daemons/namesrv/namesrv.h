@@ -31,6 +31,12 @@ int namesrv_add_channel(struct namesrv *n, struct mq_conn *conn) _must_check_;
 /* Looks for brokers whose time is over: closes their connections and forgets them. */
 void namesrv_scan(struct namesrv *n, int64_t now_ms);
 void namesrv_done(struct namesrv *n);
+/* A journal line with the fields MQ_BROKER, MQ_CLUSTER, MQ_ADDRESS and MQ_PEER, as far as they are given. */
+struct namesrv_fields {
+	struct mq_slice broker, cluster, address; /* p NULL: left out */
+	const struct mq_conn *conn;               /* NULL: left out */
+};
+void namesrv_log(int priority, const char *message_id, const struct namesrv_fields *fields, const char *fmt, ...) _printf_(4, 5);
 /* mq_reply_code() for requests whose answer has a header class upstream: their errors carry an empty extFields, too. */
 int namesrv_reply_code(struct mq_request *req, int code, const char *remark_fmt, ...) _printf_(3, 4);
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemons/namesrv/messages.h"
 #include "daemons/namesrv/namesrv.h"
 #include "libmq/base/log.h"
 #include "libmq/wire/codes.h"
@@ -33,6 +34,35 @@ static const struct mq_dispatch_line lines[] = {
 	{ MQ_GET_BROKER_MEMBER_GROUP,              handle_get_broker_member_group,            MQ_PERM_NONE, "brokerName" },
 	{ MQ_BROKER_HEARTBEAT,                     handle_broker_heartbeat,                   MQ_PERM_PEER, "brokerName" },
 };
+
+void namesrv_log(int priority, const char *message_id, const struct namesrv_fields *f, const char *fmt, ...)
+{
+	const struct {
+		const char *name;
+		struct mq_slice value;
+	} all[] = {
+		{ "MQ_BROKER", f->broker },
+		{ "MQ_CLUSTER", f->cluster },
+		{ "MQ_ADDRESS", f->address },
+		{ "MQ_PEER", mq_slice_of(f->conn ? mq_conn_peer(f->conn)->text : NULL) },
+	};
+	char texts[N_ELEMENTS(all)][ROUTES_NAME_MAX + 32], sentence[512];
+	const char *fields[N_ELEMENTS(all) + 1] = {};
+	unsigned n = 0;
+	va_list ap;
+
+	for (unsigned i = 0; i < N_ELEMENTS(all); i++) {
+		if (!all[i].value.p)
+			continue;
+		snprintf(texts[n], sizeof texts[n], "%s=%.*s", all[i].name, MQ_FMT(all[i].value));
+		fields[n] = texts[n];
+		n++;
+	}
+	va_start(ap, fmt);
+	vsnprintf(sentence, sizeof sentence, fmt, ap);
+	va_end(ap);
+	mq_log_fields(priority, message_id, fields, "%s", sentence);
+}
 
 static struct namesrv_channel *find_channel(struct namesrv *n, uint64_t id)
 {
@@ -66,7 +96,8 @@ static void on_close(struct mq_conn *conn, void *server)
 	if (!c)
 		return;
 	if (routes_channel_closed(&n->routes, c->id) > 0)
-		mq_log(LOG_INFO, "the connection of a broker at %s closed: its routes are removed", mq_conn_peer(conn)->text);
+		namesrv_log(LOG_WARNING, NAMESRV_MSG_BROKER_LOST, &(struct namesrv_fields){ .conn = conn },
+			    "the connection of a broker at %s closed: its routes are removed", mq_conn_peer(conn)->text);
 	HASH_DELETE(hh, n->channels, c);
 	free(c);
 }
@@ -76,8 +107,9 @@ static void on_expired(void *user, const struct route_live *live)
 	struct namesrv *n = user;
 	struct namesrv_channel *c = find_channel(n, live->channel);
 
-	mq_log(LOG_WARNING, "the broker at %s did not register for %lld ms: its routes are removed", live->address,
-	       (long long)live->timeout_ms);
+	namesrv_log(LOG_WARNING, NAMESRV_MSG_BROKER_SILENT, &(struct namesrv_fields){ .address = mq_slice_of(live->address) },
+		    "the broker at %s did not register for %lld ms: its routes are removed", live->address,
+		    (long long)live->timeout_ms);
 	if (c)
 		mq_conn_close(c->conn, -ETIMEDOUT);
 }
