@@ -147,7 +147,7 @@ static int take_batch(struct tail *t, const struct mq_pull_batch *batch, int64_t
 		if (count_is_reached(t))
 			*ret_next = record.queue_offset + 1;
 	}
-	if (t->ctl->is_terminal || t->options->follow)
+	if (t->ctl->is_terminal || t->options->follow || t->options->group)
 		(void)fflush(stdout); /* ferror() says it below */
 	if (r < 0 || ferror(stdout)) {
 		t->output_error = r < 0 ? r : -EIO;
