@@ -83,20 +83,22 @@ static int attribute_verify(const struct attribute_rule *rule, struct mq_slice v
 	if (mq_parse_i64(value, &number) < 0)
 		return mq_error_set(err, -EINVAL, "For input string: \"%.*s\"", MQ_FMT(value));
 	if (number < rule->min || number > rule->max)
-		return mq_error_set(err, -EINVAL, "value is not in range(%lld, %lld)", (long long)rule->min, (long long)rule->max);
+		return mq_error_set(err, -EINVAL, "value is not in range(%lld, %lld)", (long long)rule->min,
+				    (long long)rule->max);
 	return 0;
 }
 
 /* One pair of the request: may it be applied? */
-static int attribute_check(const struct attribute_rules *known, bool is_new, bool is_there, char sign, struct mq_slice key,
-			   struct mq_slice value, struct mq_error *err)
+static int attribute_check(const struct attribute_rules *known, bool is_new, bool is_there, char sign,
+			   struct mq_slice key, struct mq_slice value, struct mq_error *err)
 {
 	const struct attribute_rule *rule = NULL;
 
 	if (key.n == 0 || memchr(key.p, '+', key.n) || memchr(key.p, '-', key.n))
 		return mq_error_set(err, -EINVAL, "kv string format wrong.");
 	if (is_new && sign != '+')
-		return mq_error_set(err, -EINVAL, "only add attribute is supported while creating topic. key: %.*s", MQ_FMT(key));
+		return mq_error_set(err, -EINVAL, "only add attribute is supported while creating topic. key: %.*s",
+				    MQ_FMT(key));
 	if (sign != '+' && sign != '-')
 		return mq_error_set(err, -EINVAL, "wrong format key: %.*s", MQ_FMT(key));
 	if (sign == '-' && !is_there)
@@ -140,8 +142,8 @@ static bool attribute_put(char *ret, size_t size, size_t *n, struct mq_slice key
 	return true;
 }
 
-int attributes_alter(const struct attribute_rules *known, bool is_new, struct mq_slice current, struct mq_slice request, char *ret,
-		     size_t size, struct mq_error *err)
+int attributes_alter(const struct attribute_rules *known, bool is_new, struct mq_slice current, struct mq_slice request,
+		     char *ret, size_t size, struct mq_error *err)
 {
 	struct mq_slice rest, key, value, changed, ignored;
 	bool fits = true;
@@ -153,7 +155,8 @@ int attributes_alter(const struct attribute_rules *known, bool is_new, struct mq
 		struct mq_slice before = { request.p, (size_t)(key.p - request.p) };
 		struct mq_slice name = { key.p + 1, key.n > 0 ? key.n - 1 : 0 };
 
-		r = attribute_check(known, is_new, attribute_find(current, name, &ignored), key.n > 0 ? key.p[0] : 0, name, value, err);
+		r = attribute_check(known, is_new, attribute_find(current, name, &ignored), key.n > 0 ? key.p[0] : 0,
+				    name, value, err);
 		if (r < 0)
 			return r;
 		if (attribute_request_of(before, name, &ignored))

@@ -1,5 +1,5 @@
-/* Attributes of topics and groups: the known keys, and changing them by "+key=value,-key" (AttributeParser, AttributeUtil;
- * requests-broker.md 5.1 and 5.2). Stored as "key=value,key=value". */
+/* Attributes of topics and groups: the known keys, and changing them by "+key=value,-key" (AttributeParser,
+ * AttributeUtil; requests-broker.md 5.1 and 5.2). Stored as "key=value,key=value". */
 #pragma once
 
 #include <stdbool.h>
@@ -28,5 +28,5 @@ int attributes_check_form(struct mq_slice request, struct mq_error *err) _must_c
 
 /* Applies `request` to `current` (empty for a new object, which may only add). Returns the bytes written to `ret`;
  * -EINVAL with upstream's text in *err, also when the result would be longer than `size`. */
-int attributes_alter(const struct attribute_rules *known, bool is_new, struct mq_slice current, struct mq_slice request, char *ret,
-		     size_t size, struct mq_error *err) _must_check_;
+int attributes_alter(const struct attribute_rules *known, bool is_new, struct mq_slice current, struct mq_slice request,
+		     char *ret, size_t size, struct mq_error *err) _must_check_;

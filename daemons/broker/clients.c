@@ -1,5 +1,6 @@
-/* Two tables of parties (groups of producers, groups of consumers), one of clients (connections that sent a heartbeat); a member
- * is one client in one party. Whoever changes a group gathers under the lock whom to tell, and tells them after it. */
+/* Two tables of parties (groups of producers, groups of consumers), one of clients (connections that sent a heartbeat);
+ * a member is one client in one party. Whoever changes a group gathers under the lock whom to tell, and tells them
+ * after it. */
 #include "daemons/broker/clients.h"
 
 #include <errno.h>
@@ -276,7 +277,8 @@ static struct client *client_find(struct clients *c, struct mq_conn *conn)
 	return client;
 }
 
-static struct client *client_get(struct clients *c, struct mq_conn *conn, const struct mq_command *cmd, struct mq_slice client_id)
+static struct client *client_get(struct clients *c, struct mq_conn *conn, const struct mq_command *cmd,
+				 struct mq_slice client_id)
 {
 	struct client *client = client_find(c, conn);
 
@@ -444,8 +446,8 @@ static int beat_consumer_locked(struct clients *c, struct beat *b, const struct 
 		return r;
 	}
 	changed = r > 0;
-	/* Without subscriptions in a group that has none (the broker was restarted): the client is asked for them. Upstream
-	 * would leave it without. */
+	/* Without subscriptions in a group that has none (the broker was restarted): the client is asked for them.
+	 * Upstream would leave it without. */
 	if (b->body.fingerprint != 0)
 		b->sub_changed |= (p->has_fingerprint && p->fingerprint != b->body.fingerprint) ||
 				  (b->body.without_subscriptions && is_empty);
@@ -468,7 +470,8 @@ static bool beat_has_order_topic(struct clients *c, struct subscribed *subs)
 	return false;
 }
 
-/* The group and its retry topic, made when they are not there. 1 when the group may not be made: upstream skips it silently. */
+/* The group and its retry topic, made when they are not there. 1 when the group may not be made: upstream skips it
+ * silently. */
 static int beat_prepare(struct clients *c, const struct mq_heartbeat_consumer *consumer, struct subscribed *subs)
 {
 	char name[sizeof RETRY_PREFIX + GROUP_NAME_MAX];
@@ -481,8 +484,8 @@ static int beat_prepare(struct clients *c, const struct mq_heartbeat_consumer *c
 		return r == -ENOENT ? 1 : r;
 	memcpy(name, RETRY_PREFIX, n);
 	memcpy(name + n, consumer->group.p, consumer->group.n);
-	return topics_create_retry(c->broker->topics, (struct mq_slice){ name, n + consumer->group.n }, group.retry_queues,
-				   beat_has_order_topic(c, subs));
+	return topics_create_retry(c->broker->topics, (struct mq_slice){ name, n + consumer->group.n },
+				   group.retry_queues, beat_has_order_topic(c, subs));
 }
 
 static int beat_consumer(struct clients *c, struct beat *b, const struct mq_json_node *node, struct mq_error *err)
@@ -530,7 +533,8 @@ static int beat_producers(struct clients *c, struct beat *b)
 	return r < 0 ? r : 0;
 }
 
-int clients_heartbeat(struct clients *c, struct mq_conn *conn, const struct mq_command *cmd, bool *ret_sub_changed, struct mq_error *err)
+int clients_heartbeat(struct clients *c, struct mq_conn *conn, const struct mq_command *cmd, bool *ret_sub_changed,
+		      struct mq_error *err)
 {
 	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
 	struct beat b = { .conn = conn, .cmd = cmd, .notices = STAILQ_HEAD_INITIALIZER(b.notices) };
@@ -553,7 +557,8 @@ int clients_heartbeat(struct clients *c, struct mq_conn *conn, const struct mq_c
 		r = beat_producers(c, &b);
 	if (r < 0)
 		return r;
-	*ret_sub_changed = b.body.fingerprint == 0 || b.sub_changed; /* upstream's answer to the first version is always true */
+	*ret_sub_changed =
+		b.body.fingerprint == 0 || b.sub_changed; /* upstream's answer to the first version is always true */
 	return 0;
 }
 
@@ -573,8 +578,8 @@ static void clients_leave(struct clients *c, struct client *client, enum party_k
 	party_drop_if_empty(c, kind, p);
 }
 
-void clients_unregister(struct clients *c, struct mq_conn *conn, struct mq_slice client_id, struct mq_slice producer_group,
-			struct mq_slice consumer_group)
+void clients_unregister(struct clients *c, struct mq_conn *conn, struct mq_slice client_id,
+			struct mq_slice producer_group, struct mq_slice consumer_group)
 {
 	struct notice_list notices = STAILQ_HEAD_INITIALIZER(notices);
 	struct client *client;
@@ -594,7 +599,8 @@ void clients_unregister(struct clients *c, struct mq_conn *conn, struct mq_slice
 
 static enum party_kind party_kind_of(struct clients *c, struct party *p)
 {
-	return party_find(c, PARTY_CONSUMERS, (struct mq_slice){ p->name, p->n_name }) == p ? PARTY_CONSUMERS : PARTY_PRODUCERS;
+	return party_find(c, PARTY_CONSUMERS, (struct mq_slice){ p->name, p->n_name }) == p ? PARTY_CONSUMERS
+											    : PARTY_PRODUCERS;
 }
 
 /* Out of all its parties; the client itself goes too. */
@@ -689,7 +695,8 @@ static void subscription_fill(const struct party *p, const struct subscribed *s,
 	memcpy(ret->codes, s->codes, ret->n_codes * sizeof ret->codes[0]);
 }
 
-enum subscription_state clients_subscription(struct clients *c, struct mq_slice group, struct mq_slice topic, struct subscription *ret)
+enum subscription_state clients_subscription(struct clients *c, struct mq_slice group, struct mq_slice topic,
+					     struct subscription *ret)
 {
 	enum subscription_state state = SUBSCRIPTION_NO_GROUP;
 	const struct subscribed *s;
@@ -741,7 +748,8 @@ struct mq_conn *clients_producer(struct clients *c, struct mq_slice group)
 	return found;
 }
 
-void clients_groups_of(struct clients *c, struct mq_slice topic, void (*each)(void *user, struct mq_slice group), void *user)
+void clients_groups_of(struct clients *c, struct mq_slice topic, void (*each)(void *user, struct mq_slice group),
+		       void *user)
 {
 	pthread_rwlock_rdlock(&c->lock);
 	for (const struct party *p = c->parties[PARTY_CONSUMERS]; p; p = p->hh.next)

@@ -17,15 +17,17 @@ enum message_model { BROADCASTING, CLUSTERING };
 int clients_new(struct clients **ret, struct broker *b) _must_check_;
 struct clients *clients_free(struct clients *c);
 
-/* HEART_BEAT: registers what the body says for the connection; pushes NOTIFY_CONSUMER_IDS_CHANGED (40) to every member of a group
- * that changed, the caller's connection included and before its answer. *ret_sub_changed: IS_SUB_CHANGE. -EBADMSG with a sentence;
- * store errors of groups and retry topics made on the way. The connection's thread. */
-int clients_heartbeat(struct clients *c, struct mq_conn *conn, const struct mq_command *cmd, bool *ret_sub_changed, struct mq_error *err) _must_check_;
+/* HEART_BEAT: registers what the body says for the connection; pushes NOTIFY_CONSUMER_IDS_CHANGED (40) to every member
+ * of a group that changed, the caller's connection included and before its answer. *ret_sub_changed: IS_SUB_CHANGE.
+ * -EBADMSG with a sentence; store errors of groups and retry topics made on the way. The connection's thread. */
+int clients_heartbeat(struct clients *c, struct mq_conn *conn, const struct mq_command *cmd, bool *ret_sub_changed,
+		      struct mq_error *err) _must_check_;
 /* UNREGISTER_CLIENT. Empty slices: not in that role. */
-void clients_unregister(struct clients *c, struct mq_conn *conn, struct mq_slice client_id, struct mq_slice producer_group, struct mq_slice consumer_group);
+void clients_unregister(struct clients *c, struct mq_conn *conn, struct mq_slice client_id,
+			struct mq_slice producer_group, struct mq_slice consumer_group);
 /* The connection is gone. Its loop's thread. */
 void clients_closed(struct clients *c, struct mq_conn *conn);
-/* Closes channels without a heartbeat for channelExpiredTimeout (120 s). Any thread; the main loop calls it every 10 s. */
+/* Closes channels without a heartbeat for channelExpiredTimeout (120 s). Any thread; called every 10 s. */
 void clients_expire(struct clients *c);
 
 /* What a pull needs to know of its group's subscription to a topic. */
@@ -36,17 +38,20 @@ struct subscription {
 	bool is_tag;            /* expressionType TAG (or none) */
 	bool matches_all;       /* "*" or empty */
 	unsigned n_codes;
-	int32_t codes[64];      /* Java hashes of the tags; more tags than fit: has_more_codes and filtering is left to the client */
-	bool has_more_codes;
+	int32_t codes[64];      /* Java hashes of the tags */
+	bool has_more_codes;    /* than fit: filtering is left to the client */
 };
-enum subscription_state clients_subscription(struct clients *c, struct mq_slice group, struct mq_slice topic, struct subscription *ret);
+enum subscription_state clients_subscription(struct clients *c, struct mq_slice group, struct mq_slice topic,
+					     struct subscription *ret);
 
 /* A live producer channel of the group, round robin, with a reference; NULL. */
 struct mq_conn *clients_producer(struct clients *c, struct mq_slice group);
 
 /* Calls each() for every consumer group that subscribes to the topic, lock held: copy and leave. */
-void clients_groups_of(struct clients *c, struct mq_slice topic, void (*each)(void *user, struct mq_slice group), void *user);
+void clients_groups_of(struct clients *c, struct mq_slice topic, void (*each)(void *user, struct mq_slice group),
+		       void *user);
 
-int clients_encode_ids(struct clients *c, struct mq_slice group, struct evbuffer *out) _must_check_;                /* 38; -ENOENT: no member */
-int clients_encode_consumers(struct clients *c, struct mq_slice group, struct evbuffer *out) _must_check_;          /* 203; -ENOENT */
-int clients_encode_producers(struct clients *c, struct mq_slice group, struct evbuffer *out) _must_check_;          /* 204; -ENOENT */
+/* Bodies of 38, 203 and 204. -ENOENT: nobody is in the group; -ENOMEM. */
+int clients_encode_ids(struct clients *c, struct mq_slice group, struct evbuffer *out) _must_check_;
+int clients_encode_consumers(struct clients *c, struct mq_slice group, struct evbuffer *out) _must_check_;
+int clients_encode_producers(struct clients *c, struct mq_slice group, struct evbuffer *out) _must_check_;

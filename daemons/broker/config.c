@@ -69,7 +69,8 @@ static const struct option_line broker_lines[] = {
 	IGNORED("brokerFastFailureEnable"), IGNORED("brokerHeartbeatInterval"),
 	INT(brokerId, "0", 0, 1e9, "0: master; larger numbers belong to slaves"),
 	TEXT(brokerIP1, "",
-	     "numeric address that clients are told and that message ids carry; empty: loopback when bound to it, else the first other address of this host"),
+	     "numeric address that clients are told and that message ids carry; empty: loopback when bound to it, "
+	     "else the first other address of this host"),
 	TEXT(brokerIP2, "", "numeric address told to slaves; empty: brokerIP1"),
 	TEXT(brokerName, "", "name of this broker in routes; empty: the host's name"),
 	IGNORED("brokerNotActiveTimeoutMillis"),

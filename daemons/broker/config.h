@@ -1,7 +1,7 @@
 /* Configuration of mq-brokerd: the struct behind the option table in config.c. Members are named like their keys.
  *
- * Written before threads start, and by config_reload() afterwards. Live keys are numbers and booleans only: read them with
- * config_get() from any thread; everything else never changes and is read directly. */
+ * Written before threads start, and by config_reload() afterwards. Live keys are numbers and booleans only: read them
+ * with config_get() from any thread; everything else never changes and is read directly. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,14 +15,15 @@ enum { BROKER_IO_THREADS_MAX = 16 };
 
 struct broker_config {
 	/* Never empty after loading, except namesrvAddr: brokerName, brokerIP1 and brokerIP2 are filled in. */
-	char *brokerClusterName, *brokerName, *brokerIP1, *brokerIP2, *namesrvAddr, *storePathRootDir, *localSocket, *bindAddress,
-		*regionId, *msgTraceTopicName;
+	char *brokerClusterName, *brokerName, *brokerIP1, *brokerIP2, *namesrvAddr, *storePathRootDir, *localSocket,
+		*bindAddress, *regionId, *msgTraceTopicName;
 	int64_t brokerId, listenPort;
 	int64_t fastListenPort; /* -1: none; after loading never 0 */
 	int64_t haListenPort;   /* after loading never 0 */
 	int flushDiskType, brokerRole;
 	int64_t flushIntervalCommitLog; /* ms */
-	bool autoCreateTopicEnable, autoCreateSubscriptionGroup, clusterTopicEnable, brokerTopicEnable, traceOn, traceTopicEnable;
+	bool autoCreateTopicEnable, autoCreateSubscriptionGroup, clusterTopicEnable, brokerTopicEnable, traceOn,
+		traceTopicEnable;
 	bool longPollingEnable, enablePropertyFilter, rejectTransactionMessage, rejectPullConsumerEnable;
 	bool notifyConsumerIdsChangedEnable, litePullMessageEnable;
 	bool validateSystemTopicWhenUpdateTopic, enableMixedMessageType;
@@ -31,7 +32,8 @@ struct broker_config {
 	int64_t maxMessageSize; /* bytes of a body */
 	int64_t maxTransferBytesOnMessageInMemory, maxTransferCountOnMessageInMemory, maxTransferBytesOnMessageInDisk,
 		maxTransferCountOnMessageInDisk;
-	int64_t shortPollingTimeMills, registerNameServerPeriod, registerBrokerTimeoutMills, channelExpiredTimeout; /* ms */
+	int64_t shortPollingTimeMills, registerNameServerPeriod, registerBrokerTimeoutMills,
+		channelExpiredTimeout;				 /* ms */
 	int64_t fileReservedTime;                                /* ms; bare numbers are hours */
 	char *deleteWhen;                                        /* "00" to "23" */
 	double diskMaxUsedSpaceRatio, diskSpaceWarningLevelRatio; /* per cent, as in RocketMQ */

@@ -152,11 +152,9 @@ static int groups_put_row(struct groups *g, const struct group_row *row)
 
 static int groups_put_version(struct groups *g, const struct mq_data_version *v)
 {
-	char text[128];
-	int n = snprintf(text, sizeof text, "{\"counter\":%lld,\"stateVersion\":%lld,\"timestamp\":%lld}", (long long)v->counter,
-			 (long long)v->state_version, (long long)v->timestamp);
+	char text[MQ_DATA_VERSION_TEXT];
 
-	return store_meta_put(g->broker->store, META_VERSION, MQ_SLICE("groups"), (struct mq_slice){ text, (size_t)n });
+	return store_meta_put(g->broker->store, META_VERSION, MQ_SLICE("groups"), mq_data_version_text(v, text));
 }
 
 static int groups_load_row(void *user, struct mq_slice name, struct mq_slice value)
@@ -291,7 +289,8 @@ static int groups_change(struct groups *g, struct mq_slice name, const struct mq
 static bool groups_may_create(struct groups *g, struct mq_slice name)
 {
 	return name.n > 0 && name.n <= GROUP_NAME_MAX && topics_is_legal(name) &&
-	       (config_get(&g->broker->config, autoCreateSubscriptionGroup) || mq_slice_starts(name, MQ_SLICE(SYSTEM_GROUP_PREFIX)));
+	       (config_get(&g->broker->config, autoCreateSubscriptionGroup) ||
+		mq_slice_starts(name, MQ_SLICE(SYSTEM_GROUP_PREFIX)));
 }
 
 int groups_find(struct groups *g, struct mq_slice name, struct group *ret)
@@ -332,8 +331,8 @@ static int groups_update_locked(struct groups *g, struct mq_group_config *c, str
 	char attributes[MQ_GROUP_TEXT_MAX];
 	int r;
 
-	r = attributes_alter(&group_attributes, !old, mq_slice_of(old ? old->attributes : NULL), c->attributes, attributes,
-			     sizeof attributes, err);
+	r = attributes_alter(&group_attributes, !old, mq_slice_of(old ? old->attributes : NULL), c->attributes,
+			     attributes, sizeof attributes, err);
 	if (r < 0)
 		return -EBADMSG;
 	c->attributes = (struct mq_slice){ attributes, (size_t)r };

@@ -9,7 +9,8 @@ struct broker;
 struct groups;
 struct evbuffer;
 
-/* Longest name that automatic creation takes (clients allow it); code 200 has the stricter limit of topics_check_name(). */
+/* Longest name that automatic creation takes (clients allow it); code 200 has the stricter limit of
+ * topics_check_name(). */
 enum { GROUP_NAME_MAX = 255 };
 
 struct group {
@@ -20,19 +21,19 @@ struct group {
 int groups_new(struct groups **ret, struct broker *b, struct mq_error *err) _must_check_;
 struct groups *groups_free(struct groups *g);
 
-/* The group, created with defaults on first use when allowed (autoCreateSubscriptionGroup, CID_RMQ_SYS_). -ENOENT: code 26.
- * Others: store errors. */
+/* The group, created with defaults on first use when allowed (autoCreateSubscriptionGroup, CID_RMQ_SYS_). -ENOENT:
+ * code 26. Others: store errors. */
 int groups_get(struct groups *g, struct mq_slice name, struct group *ret);
 /* Without creating. */
 int groups_find(struct groups *g, struct mq_slice name, struct group *ret);
-/* Code 200: body SubscriptionGroupConfig. -EINVAL with the text in *err for a bad name (code 29), -EBADMSG for anything else in the
- * body (code 1). */
+/* Code 200: body SubscriptionGroupConfig. -EINVAL with the text in *err for a bad name (code 29), -EBADMSG for anything
+ * else in the body (code 1). */
 int groups_update(struct groups *g, struct mq_slice body, struct mq_error *err) _must_check_;
 /* 0 also when unknown. The offsets stay. */
 int groups_delete(struct groups *g, struct mq_slice name) _must_check_;
 
 void groups_version(struct groups *g, struct mq_data_version *ret);
-/* Body of code 201: the groups from the first-th name on, at most `max` (0: all, in any order). Returns how many there are in all,
- * or -ENOMEM. */
+/* Body of code 201: the groups from the first-th name on, at most `max` (0: all, in any order). Returns how many there
+ * are in all, or -ENOMEM. */
 int groups_encode_table(struct groups *g, unsigned first, unsigned max, struct evbuffer *out) _must_check_;
 int groups_encode(struct groups *g, struct mq_slice name, struct evbuffer *out) _must_check_; /* 352; -ENOENT */

@@ -10,6 +10,7 @@
 #include "daemons/broker/reply.h"
 #include "daemons/broker/stats.h"
 #include "daemons/common/properties.h"
+#include "libmq/wire/body_topics.h"
 #include "libmq/wire/codes.h"
 
 enum { CONFIG_VALUE_MAX = 4096 }; /* bytes of one value */
@@ -17,7 +18,8 @@ enum { CONFIG_VALUE_MAX = 4096 }; /* bytes of one value */
 /* ---- 26 ---- */
 
 /* As RocketMQ writes it: sizes and durations are bare numbers in the key's unit. */
-static size_t config_format(const struct option_line *line, const struct broker_config *config, char ret[CONFIG_VALUE_MAX])
+static size_t config_format(const struct option_line *line, const struct broker_config *config,
+			    char ret[CONFIG_VALUE_MAX])
 {
 	int64_t unit = line->unit ? line->unit : 1;
 	int n;
@@ -52,18 +54,18 @@ int handle_get_broker_config(struct mq_request *req)
 	struct broker *b = req->server;
 	struct mq_command answer;
 	struct evbuffer *body;
-	char version[128];
-	int n, r;
+	/* The configuration cannot be changed from outside: its version is that of the start. */
+	struct mq_data_version version = { .timestamp = b->started_at_ms };
+	char text[MQ_DATA_VERSION_TEXT];
+	int r;
 
 	body = evbuffer_new();
 	if (!body)
 		return -ENOMEM;
 	r = config_write(&b->config, body);
 	if (r == 0) {
-		/* The configuration cannot be changed from outside: its version is that of the start. */
-		n = snprintf(version, sizeof version, "{\"counter\":0,\"stateVersion\":0,\"timestamp\":%" PRId64 "}", b->started_at_ms);
 		mq_request_answer(req, &answer, MQ_SUCCESS);
-		mq_command_add_copy(&answer, "version", (struct mq_slice){ version, (size_t)n });
+		mq_command_add(&answer, "version", mq_data_version_text(&version, text));
 		r = mq_reply(req, &answer, body);
 	}
 	evbuffer_free(body);

@@ -1,7 +1,6 @@
 /* Consumer groups (AdminBrokerProcessor; requests-broker.md 5.2). */
 #include <errno.h>
 #include <event2/buffer.h>
-#include <stdio.h>
 
 #include "daemons/broker/broker.h"
 #include "daemons/broker/clients.h"
@@ -95,12 +94,10 @@ MQ_HEADER(all_groups, ALL_GROUPS_FIELDS)
 static unsigned all_groups_first(struct broker *b, const struct all_groups_header *h)
 {
 	struct mq_data_version v;
-	char text[128];
+	char text[MQ_DATA_VERSION_TEXT];
 
 	groups_version(b->groups, &v);
-	snprintf(text, sizeof text, "{\"counter\":%lld,\"stateVersion\":%lld,\"timestamp\":%lld}", (long long)v.counter,
-		 (long long)v.state_version, (long long)v.timestamp);
-	return h->first > 0 && mq_slice_is(h->version, text) ? (unsigned)h->first : 0;
+	return h->first > 0 && mq_slice_equal(h->version, mq_data_version_text(&v, text)) ? (unsigned)h->first : 0;
 }
 
 int handle_get_all_subscriptiongroup_config(struct mq_request *req)

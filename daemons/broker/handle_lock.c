@@ -28,8 +28,8 @@ static void lock_write(struct broker *b, const struct mq_lock_body *body, struct
 	mq_json_key(w, "lockOKMQSet");
 	mq_json_open_array(w);
 	MQ_JSON_EACH(node, body->queues)
-		if (mq_queue_name_read(node, &q) == 0 && locks_take(b->locks, body->group, q.topic, q.id, body->client_id))
-			mq_queue_name_write(w, &q);
+	if (mq_queue_name_read(node, &q) == 0 && locks_take(b->locks, body->group, q.topic, q.id, body->client_id))
+		mq_queue_name_write(w, &q);
 	mq_json_close_array(w);
 	mq_json_close_object(w);
 }

@@ -1,5 +1,5 @@
-/* Offsets of topics and groups (AdminBrokerProcessor; requests-broker.md 5.1 and 5.3). Store times may have to be read from the
- * disk, so the answers are made on a reader. */
+/* Offsets of topics and groups (AdminBrokerProcessor; requests-broker.md 5.1 and 5.3). Store times may have to be read
+ * from the disk, so the answers are made on a reader. */
 #include <errno.h>
 #include <event2/buffer.h>
 #include <stdlib.h>
@@ -143,12 +143,14 @@ int handle_get_topic_stats_info(struct mq_request *req)
 	X(slice, topics, "topicList",     OPTIONAL)
 MQ_HEADER(consume_stats, CONSUME_STATS_FIELDS)
 
-static void consume_stats_topic_of_offset(void *user, struct mq_slice group, struct mq_slice topic, int32_t queue_id, int64_t offset)
+static void consume_stats_topic_of_offset(void *user, struct mq_slice group, struct mq_slice topic, int32_t queue_id,
+					  int64_t offset)
 {
 	names_add(user, topic);
 }
 
-/* The given list; else the one topic; else all that the group has offsets for. An empty topic counts as absent: mqadmin sends it. */
+/* The given list; else the one topic; else all that the group has offsets for. An empty topic counts as absent: mqadmin
+ * sends it. */
 static void consume_stats_pick(struct broker *b, const struct consume_stats_header *h, struct names *topics)
 {
 	struct mq_slice rest = h->topics;
@@ -171,7 +173,8 @@ static void consume_stats_pick(struct broker *b, const struct consume_stats_head
 		store_offset_each(b->store, h->group, (struct mq_slice){}, consume_stats_topic_of_offset, topics);
 }
 
-static struct mq_consume_offset consume_stats_of(struct broker *b, struct mq_slice group, struct mq_slice topic, int32_t queue_id)
+static struct mq_consume_offset consume_stats_of(struct broker *b, struct mq_slice group, struct mq_slice topic,
+						 int32_t queue_id)
 {
 	struct store_queue *q = store_queue_find(b->store, topic, queue_id);
 	struct mq_consume_offset o = {};
@@ -198,7 +201,8 @@ static void consume_stats_write_topic(const struct stats_job *job, struct mq_jso
 
 	if (topics_get(b->topics, topic, &config) < 0)
 		return;
-	/* A group that is online, but not subscribed to it any more, has stopped consuming it: old offsets do not count. */
+	/* A group that is online, but not subscribed to it any more, has stopped consuming it: old offsets do not
+	 * count. */
 	if (clients_subscription(b->clients, job->group, topic, &subscription) == SUBSCRIPTION_NONE)
 		return;
 	for (int32_t i = 0; i < config.read_queues; i++) {

@@ -1,7 +1,6 @@
 /* Topic administration (AdminBrokerProcessor; requests-broker.md 5.1). Deleting runs on a reader: it may take a while. */
 #include <errno.h>
 #include <event2/buffer.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "daemons/broker/broker.h"
@@ -42,8 +41,10 @@ static int update_topic_check(struct broker *b, const struct update_topic_header
 		return r;
 	if (config_get(&b->config, validateSystemTopicWhenUpdateTopic) && topics_is_system(b->topics, h->topic))
 		return mq_error_set(err, -EINVAL, "The topic[%.*s] is conflict with system topic.", MQ_FMT(h->topic));
-	if (h->read_queues < 0 || h->read_queues > TOPIC_QUEUES_MAX || h->write_queues < 0 || h->write_queues > TOPIC_QUEUES_MAX)
-		return mq_error_set(err, -EINVAL, "readQueueNums and writeQueueNums must be from 0 to %d", TOPIC_QUEUES_MAX);
+	if (h->read_queues < 0 || h->read_queues > TOPIC_QUEUES_MAX || h->write_queues < 0 ||
+	    h->write_queues > TOPIC_QUEUES_MAX)
+		return mq_error_set(err, -EINVAL, "readQueueNums and writeQueueNums must be from 0 to %d",
+				    TOPIC_QUEUES_MAX);
 	if (h->perm < 0 || h->perm >= PERM_PRIORITY)
 		return mq_error_set(err, -EINVAL, "perm %d is not valid: 2 write, 4 read, 6 both", h->perm);
 	if (!config_get(&b->config, enableMixedMessageType) && h->attributes.n > 0 &&
@@ -76,7 +77,8 @@ int handle_update_and_create_topic(struct mq_request *req)
 	if (update_topic_header_decode(&h, &req->cmd, &err) < 0)
 		return reply_bad_header(req, &err);
 	if (!mq_slice_is(h.filter_type, "SINGLE_TAG") && !mq_slice_is(h.filter_type, "MULTI_TAG"))
-		return mq_reply_code(req, MQ_SYSTEM_ERROR, "topicFilterType = [%.*s] value invalid", MQ_FMT(h.filter_type));
+		return mq_reply_code(req, MQ_SYSTEM_ERROR, "topicFilterType = [%.*s] value invalid",
+				     MQ_FMT(h.filter_type));
 	if (update_topic_check(b, &h, &err) < 0)
 		return mq_reply_code(req, MQ_INVALID_PARAMETER, "%s", err.text);
 	r = topics_update(b->topics, h.topic,
@@ -104,12 +106,10 @@ MQ_HEADER(all_topics, ALL_TOPICS_FIELDS)
 static unsigned all_topics_first(struct broker *b, const struct all_topics_header *h)
 {
 	struct mq_data_version v;
-	char text[128];
+	char text[MQ_DATA_VERSION_TEXT];
 
 	topics_version(b->topics, &v);
-	snprintf(text, sizeof text, "{\"counter\":%lld,\"stateVersion\":%lld,\"timestamp\":%lld}", (long long)v.counter,
-		 (long long)v.state_version, (long long)v.timestamp);
-	return h->first > 0 && mq_slice_is(h->version, text) ? (unsigned)h->first : 0;
+	return h->first > 0 && mq_slice_equal(h->version, mq_data_version_text(&v, text)) ? (unsigned)h->first : 0;
 }
 
 int handle_get_all_topic_config(struct mq_request *req)
@@ -205,7 +205,8 @@ int handle_delete_topic_in_broker(struct mq_request *req)
 	if (h.topic.n == 0)
 		return mq_reply_code(req, MQ_INVALID_PARAMETER, "The specified topic is blank.");
 	if (config_get(&b->config, validateSystemTopicWhenUpdateTopic) && topics_is_system(b->topics, h.topic))
-		return mq_reply_code(req, MQ_INVALID_PARAMETER, "The topic[%.*s] is conflict with system topic.", MQ_FMT(h.topic));
+		return mq_reply_code(req, MQ_INVALID_PARAMETER, "The topic[%.*s] is conflict with system topic.",
+				     MQ_FMT(h.topic));
 	job = calloc(1, sizeof *job);
 	if (!job)
 		return -ENOMEM;

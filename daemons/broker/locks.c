@@ -105,7 +105,8 @@ static bool locks_insert(struct locks *l, const char *key, size_t n_key, struct 
 	return true;
 }
 
-bool locks_take(struct locks *l, struct mq_slice group, struct mq_slice topic, int32_t queue_id, struct mq_slice client_id)
+bool locks_take(struct locks *l, struct mq_slice group, struct mq_slice topic, int32_t queue_id,
+		struct mq_slice client_id)
 {
 	int64_t now_ms = mq_mono_ms(l->broker->clock);
 	char key[LOCK_KEY_MAX];
@@ -133,7 +134,8 @@ bool locks_take(struct locks *l, struct mq_slice group, struct mq_slice topic, i
 	return is_mine;
 }
 
-void locks_release(struct locks *l, struct mq_slice group, struct mq_slice topic, int32_t queue_id, struct mq_slice client_id)
+void locks_release(struct locks *l, struct mq_slice group, struct mq_slice topic, int32_t queue_id,
+		   struct mq_slice client_id)
 {
 	char key[LOCK_KEY_MAX];
 	size_t n_key = lock_key(key, group, topic, queue_id);

@@ -11,5 +11,7 @@ struct locks;
 int locks_new(struct locks **ret, struct broker *b);
 struct locks *locks_free(struct locks *l);
 /* True when client_id now holds (group, topic, queue): was free, expired, or its own. */
-bool locks_take(struct locks *l, struct mq_slice group, struct mq_slice topic, int32_t queue_id, struct mq_slice client_id);
-void locks_release(struct locks *l, struct mq_slice group, struct mq_slice topic, int32_t queue_id, struct mq_slice client_id);
+bool locks_take(struct locks *l, struct mq_slice group, struct mq_slice topic, int32_t queue_id,
+		struct mq_slice client_id);
+void locks_release(struct locks *l, struct mq_slice group, struct mq_slice topic, int32_t queue_id,
+		   struct mq_slice client_id);

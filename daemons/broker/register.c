@@ -2,8 +2,9 @@
  *
  *   not registered ── full registration ──> registered ── connection lost, or refused ──> not registered
  *
- * Full registrations carry the whole table, one at a time per NameServer. Changes go as one-topic registrations to those that
- * know the table, and wait for the next full one elsewhere: a NameServer refuses one topic of a broker that it does not know. */
+ * Full registrations carry the whole table, one at a time per NameServer. Changes go as one-topic registrations to
+ * those that know the table, and wait for the next full one elsewhere: a NameServer refuses one topic of a broker that
+ * it does not know. */
 #include "daemons/broker/register.h"
 
 #include <errno.h>
@@ -123,7 +124,8 @@ static struct evbuffer *registrar_body(struct registrar *r, struct mq_slice only
 {
 	struct topics_range range = { .only = only, .perm_without = registrar_perm_without(r) };
 	struct evbuffer *table = evbuffer_new(), *body = evbuffer_new();
-	bool ok = table && body && topics_encode_table(r->broker->topics, &range, table) >= 0 && mq_register_encode(table, body) == 0;
+	bool ok = table && body && topics_encode_table(r->broker->topics, &range, table) >= 0 &&
+		  mq_register_encode(table, body) == 0;
 
 	if (table)
 		evbuffer_free(table);
@@ -196,7 +198,8 @@ static bool settle_is_done(const struct settle *s)
 	return true;
 }
 
-/* How many of its calls must have ended. A NameServer that is not there learns everything when it comes: nobody waits for it. */
+/* How many of its calls must have ended. A NameServer that is not there learns everything when it comes: nobody waits
+ * for it. */
 static uint64_t namesrv_target(const struct namesrv *n)
 {
 	if (!n->is_registered && !(n->is_registering && mq_remote_conn(n->remote)))
@@ -266,14 +269,16 @@ static void namesrv_failed(struct namesrv *n, const char *why)
 	if (n->has_warned || n->registrar->is_stopping)
 		return;
 	n->has_warned = true;
-	mq_log_fields(LOG_WARNING, BROKER_MSG_NAMESRV_UNREACHABLE, NULL, "cannot register with NameServer %s: %s; clients that ask it do not find this broker",
+	mq_log_fields(LOG_WARNING, BROKER_MSG_NAMESRV_UNREACHABLE, NULL,
+		      "cannot register with NameServer %s: %s; clients that ask it do not find this broker",
 		      mq_remote_address(n->remote)->text, why);
 }
 
 static void namesrv_succeeded(struct namesrv *n)
 {
 	if (!n->is_registered)
-		mq_log(LOG_INFO, "registered with NameServer %s as %s", mq_remote_address(n->remote)->text, n->registrar->broker->address);
+		mq_log(LOG_INFO, "registered with NameServer %s as %s", mq_remote_address(n->remote)->text,
+		       n->registrar->broker->address);
 	n->is_registered = true;
 	n->has_warned = false;
 }
@@ -295,7 +300,8 @@ static void namesrv_take_order(struct namesrv *n, struct mq_slice body)
 		int r = topics_mark_order(n->registrar->broker->topics, table.pairs[i].key);
 
 		if (r < 0)
-			mq_log(LOG_ERR, "cannot store that topic %.*s is ordered: %s", MQ_FMT(table.pairs[i].key), strerror(-r));
+			mq_log(LOG_ERR, "cannot store that topic %.*s is ordered: %s", MQ_FMT(table.pairs[i].key),
+			       strerror(-r));
 	}
 	mq_kv_table_done(&table);
 }
@@ -412,7 +418,9 @@ static void registrar_on_timer(struct mq_timer *timer)
 	int64_t period_ms = config_get(&r->broker->config, registerNameServerPeriod);
 
 	registrar_round(r);
-	registrar_set_timer(r, period_ms < PERIOD_MIN_MS ? PERIOD_MIN_MS : period_ms > PERIOD_MAX_MS ? PERIOD_MAX_MS : period_ms);
+	registrar_set_timer(r, period_ms < PERIOD_MIN_MS   ? PERIOD_MIN_MS
+			       : period_ms > PERIOD_MAX_MS ? PERIOD_MAX_MS
+							   : period_ms);
 }
 
 static void registrar_start(struct registrar *r)

@@ -1,5 +1,5 @@
-/* Registration with every NameServer: at start, after 10 s, every registerNameServerPeriod (30 s), on change; 104 at stop.
- * Main loop; registrar_changed() any thread. */
+/* Registration with every NameServer: at start, after 10 s, every registerNameServerPeriod (30 s), on change; 104 at
+ * stop. Main loop; registrar_changed() any thread. */
 #pragma once
 
 #include "libmq/base/error.h"
@@ -15,8 +15,8 @@ int registrar_new(struct registrar **ret, struct broker *b, struct mq_error *err
 struct registrar *registrar_free(struct registrar *r);
 /* A topic changed (empty: everything): one-topic registration to all NameServers, as soon as the main loop comes round. */
 void registrar_changed(struct registrar *r, struct mq_slice topic);
-/* Calls done(arg) on `loop` when every NameServer that knows this broker has heard of the changes made before, at latest after 3 s:
- * who creates a topic may ask for its route next. Any thread. -ENOMEM. */
+/* Calls done(arg) on `loop` when every NameServer that knows this broker has heard of the changes made before, at
+ * latest after 3 s: who creates a topic may ask for its route next. Any thread. -ENOMEM. */
 int registrar_settle(struct registrar *r, struct mq_loop *loop, void (*done)(void *arg), void *arg) _must_check_;
 /* Nobody waits any longer: hands everything that waits in registrar_settle() back to its loop. Main thread. */
 void registrar_release(struct registrar *r);

@@ -5,7 +5,8 @@
 
 struct evbuffer;
 
-/* Success with a body, which is owned from here on. r < 0: the body could not be made; returned for the dispatcher to answer. */
+/* Success with a body, which is owned from here on. r < 0: the body could not be made; returned for the dispatcher to
+ * answer. */
 int reply_body(struct mq_request *req, struct evbuffer *body, int r);
 /* Success with "extFields":{}: what upstream sends where the answer has a header class without members. */
 int reply_ok_with_fields(struct mq_request *req);

@@ -358,7 +358,8 @@ static void put_totals(struct mq_json_writer *w, const struct stats *s, const st
 	put(w, "putLatency99", "%.2f", window_percentile_ms(&r->window, 0.99));
 	put(w, "putLatency999", "%.2f", window_percentile_ms(&r->window, 0.999));
 	for (unsigned i = 0; i < DISTRIBUTION; i++)
-		n += snprintf(text + n, sizeof text - (size_t)n, "%s:%" PRIu64 " ", distribution_names[i], r->window.distribution[i]);
+		n += snprintf(text + n, sizeof text - (size_t)n, "%s:%" PRIu64 " ", distribution_names[i],
+			      r->window.distribution[i]);
 	put(w, "putMessageDistributeTime", "%s", text);
 }
 
@@ -376,7 +377,8 @@ static void put_store(struct mq_json_writer *w, const struct stats *s)
 	put(w, "consumeQueueDiskRatio", "%.4f", st.disk_used_ratio);
 	snprintf(key, sizeof key, "commitLogDiskRatio_%s", c->storePathRootDir);
 	put(w, key, "%.4f", st.disk_used_ratio);
-	put(w, "commitLogDirCapacity", "Total : %s, Free : %s.", bytes_text(st.bytes_total, total), bytes_text(st.bytes_free, free_));
+	put(w, "commitLogDirCapacity", "Total : %s, Free : %s.", bytes_text(st.bytes_total, total),
+	    bytes_text(st.bytes_free, free_));
 	put(w, "remainHowManyDataToFlush", "%s", bytes_text(st.bytes_not_synced, unsynced));
 	put_u64(w, "remainTransientStoreBufferNumbs", INT32_MAX); /* there is no such pool */
 	put_u64(w, "dispatchMaxBuffer", 0);
@@ -390,7 +392,9 @@ static void put_pools(struct mq_json_writer *w)
 	static const struct {
 		const char *name;
 		unsigned capacity;
-	} pools[] = { { "send", 10000 }, { "pull", 100000 }, { "query", 20000 }, { "litePull", 100000 }, { "ack", 100000 } };
+	} pools[] = {
+		{ "send", 10000 }, { "pull", 100000 }, { "query", 20000 }, { "litePull", 100000 }, { "ack", 100000 }
+	};
 	char key[64];
 
 	for (unsigned i = 0; i < N_ELEMENTS(pools); i++) {

@@ -1,5 +1,5 @@
-/* Counters behind runtime info (28) and metrics (behaviour.md section 17). Any thread, cheap: relaxed atomics, sampled by the
- * main loop. They count from the start of the process, as upstream's do. */
+/* Counters behind runtime info (28) and metrics (behaviour.md section 17). Any thread, cheap: relaxed atomics, sampled
+ * by the main loop. They count from the start of the process, as upstream's do. */
 #pragma once
 
 #include <stdint.h>

@@ -137,11 +137,9 @@ static int topics_put_row(struct topics *t, const struct topic_row *row)
 
 static int topics_put_version(struct topics *t, const struct mq_data_version *v)
 {
-	char text[128];
-	int n = snprintf(text, sizeof text, "{\"counter\":%lld,\"stateVersion\":%lld,\"timestamp\":%lld}", (long long)v->counter,
-			 (long long)v->state_version, (long long)v->timestamp);
+	char text[MQ_DATA_VERSION_TEXT];
 
-	return store_meta_put(t->broker->store, META_VERSION, MQ_SLICE("topics"), (struct mq_slice){ text, (size_t)n });
+	return store_meta_put(t->broker->store, META_VERSION, MQ_SLICE("topics"), mq_data_version_text(v, text));
 }
 
 static int topics_load_row(void *user, struct mq_slice name, struct mq_slice value)
@@ -197,7 +195,8 @@ static int topics_add_system(struct topics *t, const char *prefix, const char *n
 
 	row = topics_find(t, key);
 	if (!row) {
-		row = row_new(key, &(struct topic){ .read_queues = queues, .write_queues = queues, .perm = perm }, (struct mq_slice){});
+		row = row_new(key, &(struct topic){ .read_queues = queues, .write_queues = queues, .perm = perm },
+			      (struct mq_slice){});
 		if (!row)
 			return -ENOMEM;
 		topics_insert(t, row);
@@ -268,8 +267,14 @@ bool topics_is_system(struct topics *t, struct mq_slice name)
 bool topics_forbids_send(struct mq_slice name)
 {
 	static const char *const forbidden[] = {
-		"SCHEDULE_TOPIC_XXXX", "RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC", "RMQ_SYS_TRANS_OP_HALF_TOPIC",
-		"RMQ_SYS_ROCKSDB_TRANS_OP_HALF_TOPIC", "TRANS_CHECK_MAX_TIME_TOPIC", "SELF_TEST_TOPIC", "OFFSET_MOVED_EVENT",
+		"SCHEDULE_TOPIC_XXXX",
+		"RMQ_SYS_TRANS_HALF_TOPIC",
+		"RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC",
+		"RMQ_SYS_TRANS_OP_HALF_TOPIC",
+		"RMQ_SYS_ROCKSDB_TRANS_OP_HALF_TOPIC",
+		"TRANS_CHECK_MAX_TIME_TOPIC",
+		"SELF_TEST_TOPIC",
+		"OFFSET_MOVED_EVENT",
 	};
 
 	for (unsigned i = 0; i < N_ELEMENTS(forbidden); i++)
@@ -285,8 +290,8 @@ bool topics_is_legal(struct mq_slice name)
 	for (size_t i = 0; i < name.n; i++) {
 		unsigned char c = (unsigned char)name.p[i];
 
-		if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '%' || c == '|' || c == '-' ||
-		      c == '_'))
+		if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '%' ||
+		      c == '|' || c == '-' || c == '_'))
 			return false;
 	}
 	return true;
@@ -308,22 +313,26 @@ int topics_check_name(struct mq_slice name, bool is_group, struct mq_error *err)
 	if (name_is_blank(name))
 		return mq_error_set(err, -EINVAL, "The specified %s is blank.", word);
 	if (!topics_is_legal(name))
-		return mq_error_set(err, -EINVAL, "The specified %s: %.*s, contains illegal characters, allowing only ^[%%|a-zA-Z0-9_-]+$",
-				    word, shown, name.p);
+		return mq_error_set(
+			err, -EINVAL,
+			"The specified %s: %.*s, contains illegal characters, allowing only ^[%%|a-zA-Z0-9_-]+$", word,
+			shown, name.p);
 	if (is_group) {
 		if (name.n > GROUP_MAX)
-			return mq_error_set(err, -EINVAL, "The specified group: %.*s, is longer than group max length: %d", shown,
+			return mq_error_set(err, -EINVAL,
+					    "The specified group: %.*s, is longer than group max length: %d", shown,
 					    name.p, GROUP_MAX);
 		return 0;
 	}
 	if (mq_slice_starts(name, MQ_SLICE(RETRY_PREFIX)) || mq_slice_starts(name, MQ_SLICE(DLQ_PREFIX))) {
 		if (name.n > RETRY_TOPIC_MAX)
 			return mq_error_set(err, -EINVAL,
-					    "The specified topic is DLQ or Retry topic: %.*s, and it's longer than topic max length: %d",
+					    "The specified topic is DLQ or Retry topic: %.*s, and it's longer than "
+					    "topic max length: %d",
 					    shown, name.p, RETRY_TOPIC_MAX);
 	} else if (name.n > TOPIC_MAX) {
-		return mq_error_set(err, -EINVAL, "The specified topic: %.*s, is longer than topic max length: %d", shown, name.p,
-				    TOPIC_MAX);
+		return mq_error_set(err, -EINVAL, "The specified topic: %.*s, is longer than topic max length: %d",
+				    shown, name.p, TOPIC_MAX);
 	}
 	return 0;
 }
@@ -372,8 +381,8 @@ struct topics *topics_free(struct topics *t)
 
 /* ---- Changes. t->changing is held, so that reading rows needs no other lock. ---- */
 
-/* The version goes to the store first: a crash in between shows NameServers a new version of the old table, which is harmless;
- * the other way round they would miss the change. */
+/* The version goes to the store first: a crash in between shows NameServers a new version of the old table, which is
+ * harmless; the other way round they would miss the change. */
 static int topics_next_version(struct topics *t, struct mq_data_version *ret)
 {
 	*ret = t->version;
@@ -481,14 +490,14 @@ static bool row_equals(const struct topic_row *row, const struct topic *config, 
 {
 	const struct topic *c = &row->config;
 
-	return c->read_queues == config->read_queues && c->write_queues == config->write_queues && c->perm == config->perm &&
-	       c->sys_flag == config->sys_flag && c->is_order == config->is_order && c->is_multi_tag == config->is_multi_tag &&
-	       mq_slice_equal(mq_slice_of(row->attributes), attributes);
+	return c->read_queues == config->read_queues && c->write_queues == config->write_queues &&
+	       c->perm == config->perm && c->sys_flag == config->sys_flag && c->is_order == config->is_order &&
+	       c->is_multi_tag == config->is_multi_tag && mq_slice_equal(mq_slice_of(row->attributes), attributes);
 }
 
 /* 1 when changed. */
-static int topics_update_locked(struct topics *t, struct mq_slice name, const struct topic *config, struct mq_slice request,
-				struct mq_error *err)
+static int topics_update_locked(struct topics *t, struct mq_slice name, const struct topic *config,
+				struct mq_slice request, struct mq_error *err)
 {
 	const struct topic_row *old = topics_find(t, name);
 	char attributes[TOPIC_ATTRIBUTES_MAX];
@@ -506,7 +515,8 @@ static int topics_update_locked(struct topics *t, struct mq_slice name, const st
 	return r < 0 ? r : 1;
 }
 
-int topics_update(struct topics *t, struct mq_slice name, const struct topic *config, struct mq_slice attributes, struct mq_error *err)
+int topics_update(struct topics *t, struct mq_slice name, const struct topic *config, struct mq_slice attributes,
+		  struct mq_error *err)
 {
 	int r = attributes_check_form(attributes, err);
 

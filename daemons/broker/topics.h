@@ -1,5 +1,5 @@
-/* Topic configurations (TopicConfigManager; behaviour.md sections 1 to 3). In memory, each change is a meta row of the store.
- * Any thread; lookups copy out. */
+/* Topic configurations (TopicConfigManager; behaviour.md sections 1 to 3). In memory, each change is a meta row of the
+ * store. Any thread; lookups copy out. */
 #pragma once
 
 #include "libmq/base/error.h"
@@ -32,7 +32,8 @@ int topics_create_on_send(struct topics *t, struct mq_slice name, struct mq_slic
 /* %RETRY%group of a heartbeat. */
 int topics_create_retry(struct topics *t, struct mq_slice name, int32_t queues, bool is_order) _must_check_;
 /* Code 17: create or update; `attributes` in the wire's "+k=v,-k" syntax. -EINVAL with upstream's text in *err. */
-int topics_update(struct topics *t, struct mq_slice name, const struct topic *config, struct mq_slice attributes, struct mq_error *err) _must_check_;
+int topics_update(struct topics *t, struct mq_slice name, const struct topic *config, struct mq_slice attributes,
+		  struct mq_error *err) _must_check_;
 /* Code 215: configuration, queues and offsets. 0 also when unknown. */
 int topics_delete(struct topics *t, struct mq_slice name) _must_check_;
 /* The NameServers' order configuration names this topic. Unknown topics are left alone. */
@@ -54,8 +55,8 @@ struct topics_range {
 	unsigned first, max;  /* of the names in order; max 0: no limit, in any order */
 	int32_t perm_without; /* permission bits that are not to be shown */
 };
-/* Body of code 21 and of registrations: {"dataVersion":..,"topicConfigTable":{..}, ...}. Returns how many topics there are in
- * all, or -ENOMEM. */
+/* Body of code 21 and of registrations: {"dataVersion":..,"topicConfigTable":{..}, ...}. Returns how many topics there
+ * are in all, or -ENOMEM. */
 int topics_encode_table(struct topics *t, const struct topics_range *range, struct evbuffer *out) _must_check_;
 /* Body of one topic (351), -ENOENT. */
 int topics_encode(struct topics *t, struct mq_slice name, struct evbuffer *out) _must_check_;

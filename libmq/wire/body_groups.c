@@ -126,8 +126,8 @@ int mq_group_config_read(const struct mq_json_node *node, struct mq_group_config
 	group_bool(node, "consumeBroadcastEnable", &c.consume_broadcast_enable);
 	group_bool(node, "consumeMessageOrderly", &c.consume_orderly);
 	group_bool(node, "notifyConsumerIdsChangedEnable", &c.notify_ids_changed);
-	if (!group_number(node, "retryQueueNums", &c.retry_queues) || !group_number(node, "retryMaxTimes", &c.retry_max_times) ||
-	    !group_number(node, "brokerId", &c.broker_id) ||
+	if (!group_number(node, "retryQueueNums", &c.retry_queues) ||
+	    !group_number(node, "retryMaxTimes", &c.retry_max_times) || !group_number(node, "brokerId", &c.broker_id) ||
 	    !group_number(node, "whichBrokerWhenConsumeSlowly", &c.which_broker_when_slow) ||
 	    !group_number(node, "groupSysFlag", &c.sys_flag) ||
 	    !group_number(node, "consumeTimeoutMinute", &c.consume_timeout_minutes))

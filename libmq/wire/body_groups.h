@@ -22,4 +22,5 @@ enum { MQ_GROUP_TEXT_MAX = 4096 }; /* bytes of attributes and retry policy toget
 
 /* Attributes and retry policy are written as text into `text`, which the result borrows.
  * -EBADMSG: no object, or a number out of range; -E2BIG: they do not fit; -ENOMEM. */
-int mq_group_config_read(const struct mq_json_node *node, struct mq_group_config *ret, char text[MQ_GROUP_TEXT_MAX]) _must_check_;
+int mq_group_config_read(const struct mq_json_node *node, struct mq_group_config *ret,
+			 char text[MQ_GROUP_TEXT_MAX]) _must_check_;

@@ -48,7 +48,8 @@ int mq_heartbeat_read(const struct mq_json *doc, struct mq_heartbeat *ret, struc
 
 	if (h.client_id.n == 0)
 		return mq_error_set(err, -EBADMSG, "the heartbeat names no clientID");
-	if (!heartbeat_array(h.consumers, MQ_HEARTBEAT_GROUPS_MAX) || !heartbeat_array(h.producers, MQ_HEARTBEAT_GROUPS_MAX))
+	if (!heartbeat_array(h.consumers, MQ_HEARTBEAT_GROUPS_MAX) ||
+	    !heartbeat_array(h.producers, MQ_HEARTBEAT_GROUPS_MAX))
 		return mq_error_set(err, -EBADMSG, "consumerDataSet or producerDataSet is no array of at most %d groups",
 				    MQ_HEARTBEAT_GROUPS_MAX);
 	*ret = h;
@@ -59,8 +60,10 @@ int mq_heartbeat_consumer_read(const struct mq_json_node *node, struct mq_heartb
 {
 	struct mq_heartbeat_consumer c = {
 		.group = mq_json_text(mq_json_get(node, "groupName")),
-		.type = (enum mq_consume_type)mq_json_enum(mq_json_get(node, "consumeType"), consume_types, 3, MQ_CONSUME_PASSIVELY),
-		.model = (enum mq_message_model)mq_json_enum(mq_json_get(node, "messageModel"), message_models, 2, MQ_CLUSTERING),
+		.type = (enum mq_consume_type)mq_json_enum(mq_json_get(node, "consumeType"), consume_types, 3,
+							   MQ_CONSUME_PASSIVELY),
+		.model = (enum mq_message_model)mq_json_enum(mq_json_get(node, "messageModel"), message_models, 2,
+							     MQ_CLUSTERING),
 		.from = mq_json_enum(mq_json_get(node, "consumeFromWhere"), consume_froms, MQ_CONSUME_FROM_N, 0),
 		.unit_mode = mq_json_bool(mq_json_get(node, "unitMode"), false),
 		.subscriptions = mq_json_get(node, "subscriptionDataSet"),
@@ -97,7 +100,8 @@ int mq_subscription_read(const struct mq_json_node *node, struct mq_subscription
 	if (s.topic.n == 0)
 		return mq_error_set(err, -EBADMSG, "a subscription of the heartbeat has no topic");
 	if (!heartbeat_array(s.tags, MQ_SUBSCRIPTION_TAGS_MAX) || !heartbeat_array(s.codes, MQ_SUBSCRIPTION_TAGS_MAX))
-		return mq_error_set(err, -EBADMSG, "tagsSet or codeSet is no array of at most %d entries", MQ_SUBSCRIPTION_TAGS_MAX);
+		return mq_error_set(err, -EBADMSG, "tagsSet or codeSet is no array of at most %d entries",
+				    MQ_SUBSCRIPTION_TAGS_MAX);
 	if (s.expression_type.n == 0)
 		s.expression_type = MQ_SLICE("TAG");
 	*ret = s;

@@ -42,13 +42,15 @@ struct mq_subscription {
 /* -EBADMSG with a sentence: no clientID, or more groups than allowed. */
 int mq_heartbeat_read(const struct mq_json *doc, struct mq_heartbeat *ret, struct mq_error *err) _must_check_;
 /* -EBADMSG: no group name, or more subscriptions than allowed. */
-int mq_heartbeat_consumer_read(const struct mq_json_node *node, struct mq_heartbeat_consumer *ret, struct mq_error *err) _must_check_;
+int mq_heartbeat_consumer_read(const struct mq_json_node *node, struct mq_heartbeat_consumer *ret,
+			       struct mq_error *err) _must_check_;
 /* Name of one producer group; p NULL when it has none. */
 struct mq_slice mq_heartbeat_producer_read(const struct mq_json_node *node);
 /* -EBADMSG: no topic, or more tags than allowed. */
 int mq_subscription_read(const struct mq_json_node *node, struct mq_subscription *ret, struct mq_error *err) _must_check_;
 
-/* Tags of a TAG expression "a || b". Takes the next off *rest; false at the end. Blanks around are cut, empty ones skipped. */
+/* Tags of a TAG expression "a || b". Takes the next off *rest; false at the end. Blanks around are cut, empty ones
+ * skipped. */
 bool mq_tags_next(struct mq_slice *rest, struct mq_slice *ret);
 /* True when the expression lets everything through: empty or "*". */
 bool mq_tags_match_all(struct mq_slice sub_string);

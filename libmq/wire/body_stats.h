@@ -1,4 +1,5 @@
-/* Entries of TopicStatsTable and ConsumeStats (202, 208; reference: protocol/frame.md 5.1): members whose key is a queue. */
+/* Entries of TopicStatsTable and ConsumeStats (202, 208; reference: protocol/frame.md 5.1): members whose key is a
+ * queue. */
 #pragma once
 
 #include "libmq/wire/body_lock.h"

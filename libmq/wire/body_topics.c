@@ -1,6 +1,8 @@
 #include "libmq/wire/body_topics.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 void mq_data_version_write(struct mq_json_writer *w, const struct mq_data_version *v)
@@ -10,6 +12,15 @@ void mq_data_version_write(struct mq_json_writer *w, const struct mq_data_versio
 	mq_json_member_i64(w, "stateVersion", v->state_version);
 	mq_json_member_i64(w, "timestamp", v->timestamp);
 	mq_json_close_object(w);
+}
+
+struct mq_slice mq_data_version_text(const struct mq_data_version *v, char ret[MQ_DATA_VERSION_TEXT])
+{
+	int n = snprintf(ret, MQ_DATA_VERSION_TEXT,
+			 "{\"counter\":%" PRIi64 ",\"stateVersion\":%" PRIi64 ",\"timestamp\":%" PRIi64 "}", v->counter,
+			 v->state_version, v->timestamp);
+
+	return (struct mq_slice){ ret, (size_t)n };
 }
 
 void mq_data_version_read(const struct mq_json_node *node, struct mq_data_version *ret)
@@ -100,7 +111,8 @@ int mq_topic_config_read(const struct mq_json_node *node, struct mq_topic_config
 
 	c.name = mq_json_text(mq_json_get(node, "topicName"));
 	if (!c.name.p || !topic_config_number(node, "readQueueNums", 16, &c.read_queues) ||
-	    !topic_config_number(node, "writeQueueNums", 16, &c.write_queues) || !topic_config_number(node, "perm", 6, &c.perm) ||
+	    !topic_config_number(node, "writeQueueNums", 16, &c.write_queues) ||
+	    !topic_config_number(node, "perm", 6, &c.perm) ||
 	    !topic_config_number(node, "topicSysFlag", 0, &c.sys_flag))
 		return -EBADMSG;
 	c.is_order = mq_json_bool(mq_json_get(node, "order"), false);

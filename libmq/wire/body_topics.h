@@ -18,13 +18,17 @@ struct mq_topic_config {
 };
 
 void mq_data_version_write(struct mq_json_writer *w, const struct mq_data_version *v);
+/* The same as text, in `ret`: what headers carry and stores keep. */
+enum { MQ_DATA_VERSION_TEXT = 128 }; /* bytes */
+struct mq_slice mq_data_version_text(const struct mq_data_version *v, char ret[MQ_DATA_VERSION_TEXT]);
 /* Absent members are 0. */
 void mq_data_version_read(const struct mq_json_node *node, struct mq_data_version *ret);
 
 void mq_topic_config_write(struct mq_json_writer *w, const struct mq_topic_config *c);
 /* Absent members have the defaults of upstream's class: 16 queues each, perm 6. The attributes are written as text into
  * `attributes`. -EBADMSG: no object, no name, or a number out of range; -E2BIG: attributes do not fit. */
-int mq_topic_config_read(const struct mq_json_node *node, struct mq_topic_config *ret, char *attributes, size_t size) _must_check_;
+int mq_topic_config_read(const struct mq_json_node *node, struct mq_topic_config *ret, char *attributes,
+			 size_t size) _must_check_;
 
 /* "key=value,key=value" as members of an object, and back (returns bytes, or -E2BIG). */
 void mq_attributes_write(struct mq_json_writer *w, struct mq_slice attributes);

@@ -9,11 +9,16 @@ static int start_daemon(void **state)
 	return 0;
 }
 
-#define SUB(topic) "{\"topic\":\"" topic "\",\"subString\":\"*\",\"subVersion\":1,\"codeSet\":[],\"tagsSet\":[],\"expressionType\":\"TAG\"}"
-#define BEAT(client, group)                                                                                                  \
-	"{\"clientID\":\"" client "\",\"consumerDataSet\":[{\"consumeFromWhere\":\"CONSUME_FROM_FIRST_OFFSET\",\"consumeType\":"  \
-	"\"CONSUME_PASSIVELY\",\"groupName\":\"" group "\",\"messageModel\":\"CLUSTERING\",\"subscriptionDataSet\":[" SUB("T")    \
-	"],\"unitMode\":false}],\"heartbeatFingerprint\":0,\"producerDataSet\":[{\"groupName\":\"p" group "\"}],\"withoutSub\":false}"
+#define SUB(topic)            \
+	"{\"topic\":\"" topic \
+	"\",\"subString\":\"*\",\"subVersion\":1,\"codeSet\":[],\"tagsSet\":[],\"expressionType\":\"TAG\"}"
+#define BEAT(client, group)                                                                                            \
+	"{\"clientID\":\"" client                                                                                      \
+	"\",\"consumerDataSet\":[{\"consumeFromWhere\":\"CONSUME_FROM_FIRST_OFFSET\",\"consumeType\":"                 \
+	"\"CONSUME_PASSIVELY\",\"groupName\":\"" group                                                                 \
+	"\",\"messageModel\":\"CLUSTERING\",\"subscriptionDataSet\":[" SUB(                                            \
+		"T") "],\"unitMode\":false}],\"heartbeatFingerprint\":0,\"producerDataSet\":[{\"groupName\":\"p" group \
+		     "\"}],\"withoutSub\":false}"
 
 static const struct mq_command *beat(struct harness_peer *p, const char *body)
 {
@@ -45,7 +50,7 @@ static void a_heartbeat_is_answered_as_apache_does(void **state)
 	assert_int_equal(answer->version, 513);
 }
 
-/* Not only that both come: the notice is on the wire before the answer, so it was kept while the answer was waited for. */
+/* The notice is on the wire before the answer: it was kept while the answer was waited for. */
 static void the_notice_precedes_the_answer(void **state)
 {
 	struct harness_peer *p = *state;
@@ -74,7 +79,8 @@ static void two_members_hear_of_each_other(void **state)
 			    "{\"consumerIdList\":[\"a\",\"b\",\"c\"]}");
 
 	/* One leaves in good order, one just goes. */
-	harness_assert_answer(harness_ask(b, MQ_UNREGISTER_CLIENT, "clientID", "b", "producerGroup", "pg3", "consumerGroup", "g3", NULL),
+	harness_assert_answer(harness_ask(b, MQ_UNREGISTER_CLIENT, "clientID", "b", "producerGroup", "pg3",
+					  "consumerGroup", "g3", NULL),
 			      MQ_SUCCESS, NULL);
 	assert_notice(a, "g3");
 	harness_close(c);
@@ -102,16 +108,19 @@ static void groups_without_members_have_apaches_texts(void **state)
 {
 	struct harness_peer *p = *state;
 
-	harness_assert_answer(harness_ask(p, MQ_GET_CONSUMER_LIST_BY_GROUP, "consumerGroup", "nobody", NULL), MQ_SYSTEM_ERROR,
-			      "no consumer for this group, nobody");
-	harness_assert_answer(harness_ask(p, MQ_GET_CONSUMER_CONNECTION_LIST, "consumerGroup", "nobody", NULL), MQ_CONSUMER_NOT_ONLINE,
-			      "the consumer group[nobody] not online");
-	harness_assert_answer(harness_ask(p, MQ_GET_PRODUCER_CONNECTION_LIST, "producerGroup", "nobody", NULL), MQ_SYSTEM_ERROR,
-			      "the producer group[nobody] not exist");
+	harness_assert_answer(harness_ask(p, MQ_GET_CONSUMER_LIST_BY_GROUP, "consumerGroup", "nobody", NULL),
+			      MQ_SYSTEM_ERROR, "no consumer for this group, nobody");
+	harness_assert_answer(harness_ask(p, MQ_GET_CONSUMER_CONNECTION_LIST, "consumerGroup", "nobody", NULL),
+			      MQ_CONSUMER_NOT_ONLINE, "the consumer group[nobody] not online");
+	harness_assert_answer(harness_ask(p, MQ_GET_PRODUCER_CONNECTION_LIST, "producerGroup", "nobody", NULL),
+			      MQ_SYSTEM_ERROR, "the producer group[nobody] not exist");
 	harness_assert_answer(harness_ask(p, MQ_GET_CONSUMER_LIST_BY_GROUP, NULL), MQ_SYSTEM_ERROR,
 			      "the custom field <consumerGroup> is null");
-	harness_assert_answer(harness_ask(p, MQ_UNREGISTER_CLIENT, NULL), MQ_SYSTEM_ERROR, "the custom field <clientID> is null");
-	harness_assert_answer(harness_ask(p, MQ_UNREGISTER_CLIENT, "clientID", "never", "consumerGroup", "nobody", NULL), MQ_SUCCESS, NULL);
+	harness_assert_answer(harness_ask(p, MQ_UNREGISTER_CLIENT, NULL), MQ_SYSTEM_ERROR,
+			      "the custom field <clientID> is null");
+	harness_assert_answer(
+		harness_ask(p, MQ_UNREGISTER_CLIENT, "clientID", "never", "consumerGroup", "nobody", NULL), MQ_SUCCESS,
+		NULL);
 }
 
 static void connections_are_listed(void **state)
@@ -122,10 +131,14 @@ static void connections_are_listed(void **state)
 	harness_assert_answer(beat(p, BEAT("me", "g5")), MQ_SUCCESS, NULL);
 	body = harness_body(harness_ask(p, MQ_GET_CONSUMER_CONNECTION_LIST, "consumerGroup", "g5", NULL));
 	assert_int_equal(strncmp(body, "{\"connectionSet\":[{\"clientAddr\":\"127.0.0.1:", 43), 0);
-	assert_non_null(strstr(body, "\"clientId\":\"me\",\"language\":\"JAVA\",\"version\":513}],\"consumeFromWhere\":\"CONSUME_FROM_FIRST_OFFSET\""
-				     ",\"consumeType\":\"CONSUME_PASSIVELY\",\"messageModel\":\"CLUSTERING\",\"subscriptionTable\":{\"T\":{"
-				     "\"classFilterMode\":false,\"codeSet\":[],\"expressionType\":\"TAG\",\"subString\":\"*\",\"subVersion\":1,"
-				     "\"tagsSet\":[],\"topic\":\"T\"}}}"));
+	assert_non_null(strstr(
+		body,
+		"\"clientId\":\"me\",\"language\":\"JAVA\",\"version\":513}],\"consumeFromWhere\":\"CONSUME_FROM_FIRST_"
+		"OFFSET\""
+		",\"consumeType\":\"CONSUME_PASSIVELY\",\"messageModel\":\"CLUSTERING\",\"subscriptionTable\":{\"T\":{"
+		"\"classFilterMode\":false,\"codeSet\":[],\"expressionType\":\"TAG\",\"subString\":\"*\","
+		"\"subVersion\":1,"
+		"\"tagsSet\":[],\"topic\":\"T\"}}}"));
 	body = harness_body(harness_ask(p, MQ_GET_PRODUCER_CONNECTION_LIST, "producerGroup", "pg5", NULL));
 	assert_non_null(strstr(body, "\"clientId\":\"me\",\"language\":\"JAVA\",\"version\":513}]}"));
 }
@@ -136,7 +149,8 @@ static void a_heartbeat_creates_the_retry_topic(void **state)
 
 	harness_assert_answer(beat(p, BEAT("c", "g6")), MQ_SUCCESS, NULL);
 	assert_string_equal(harness_body(harness_ask(p, MQ_GET_TOPIC_CONFIG, "topic", "%RETRY%g6", NULL)),
-			    "{\"attributes\":{},\"order\":false,\"perm\":6,\"readQueueNums\":1,\"topicFilterType\":\"SINGLE_TAG\",\"topicName\":"
+			    "{\"attributes\":{},\"order\":false,\"perm\":6,\"readQueueNums\":1,\"topicFilterType\":"
+			    "\"SINGLE_TAG\",\"topicName\":"
 			    "\"%RETRY%g6\",\"topicSysFlag\":0,\"writeQueueNums\":1}");
 }
 
@@ -149,7 +163,8 @@ static void tags_can_be_checked_and_sql_cannot(void **state)
 	cmd.body = MQ_SLICE("{\"clientId\":\"c\",\"group\":\"g\",\"subscriptionData\":" SUB("T") "}");
 	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
 	harness_request(&cmd, MQ_CHECK_CLIENT_CONFIG, NULL);
-	cmd.body = MQ_SLICE("{\"subscriptionData\":{\"expressionType\":\"SQL92\",\"subString\":\"a > 1\",\"topic\":\"T\"}}");
+	cmd.body = MQ_SLICE(
+		"{\"subscriptionData\":{\"expressionType\":\"SQL92\",\"subString\":\"a > 1\",\"topic\":\"T\"}}");
 	harness_assert_answer(harness_call(p, &cmd), MQ_SYSTEM_ERROR,
 			      "The broker does not support consumer to filter message by SQL92");
 	harness_request(&cmd, MQ_CHECK_CLIENT_CONFIG, NULL);

@@ -18,7 +18,8 @@ static void the_configuration_is_shown_in_rocketmqs_units(void **state)
 	const char *body;
 
 	harness_assert_answer(answer, MQ_SUCCESS, NULL);
-	assert_int_equal(strncmp(harness_field(answer, "version"), "{\"counter\":0,\"stateVersion\":0,\"timestamp\":1", 43), 0);
+	assert_int_equal(
+		strncmp(harness_field(answer, "version"), "{\"counter\":0,\"stateVersion\":0,\"timestamp\":1", 43), 0);
 	body = harness_body(answer);
 	assert_non_null(strstr(body, "\nbrokerName=broker-a\n"));
 	assert_non_null(strstr(body, "\nbrokerClusterName=DefaultCluster\n"));
@@ -75,7 +76,8 @@ static struct harness_daemon *broker_of(const struct harness_daemon *first, cons
 
 static void every_nameserver_learns_of_topics_and_of_the_end(void **state)
 {
-	struct harness_daemon *first = harness_start(HARNESS_NAMESRV, NULL), *second = harness_start(HARNESS_NAMESRV, NULL);
+	struct harness_daemon *first = harness_start(HARNESS_NAMESRV, NULL),
+			      *second = harness_start(HARNESS_NAMESRV, NULL);
 	int64_t began_ms = milliseconds();
 	struct harness_daemon *broker = broker_of(first, second);
 	struct harness_peer *one = harness_connect(first), *two = harness_connect(second), *p = harness_connect(broker);
@@ -84,16 +86,19 @@ static void every_nameserver_learns_of_topics_and_of_the_end(void **state)
 	await_route(one, "TBW102", MQ_SUCCESS);
 	await_route(two, "TBW102", MQ_SUCCESS);
 
-	/* A new topic is told at once, not with the next round. brokerPermission takes the right to write from what is shown. */
+	/* A new topic is told at once, not with the next round. brokerPermission takes the right to write from what is
+	 * shown. */
 	send_ok(p, "Fresh", "0", "", "x");
-	snprintf(expected, sizeof expected, "\"brokerAddrs\":{\"0\":\"%s\"},\"brokerName\":\"broker-r\"", broker->address);
+	snprintf(expected, sizeof expected, "\"brokerAddrs\":{\"0\":\"%s\"},\"brokerName\":\"broker-r\"",
+		 broker->address);
 	assert_non_null(strstr(harness_body(await_route(one, "Fresh", MQ_SUCCESS)), expected));
 	assert_non_null(strstr(harness_body(await_route(two, "Fresh", MQ_SUCCESS)),
 			       "\"queueDatas\":[{\"brokerName\":\"broker-r\",\"perm\":4,\"readQueueNums\":4,"));
 
 	/* Who creates a topic need not wait for its route. */
-	harness_assert_answer(harness_ask(p, MQ_UPDATE_AND_CREATE_TOPIC, "topic", "Made", "defaultTopic", "TBW102", "readQueueNums", "1",
-					  "writeQueueNums", "1", "perm", "6", "topicFilterType", "SINGLE_TAG", NULL),
+	harness_assert_answer(harness_ask(p, MQ_UPDATE_AND_CREATE_TOPIC, "topic", "Made", "defaultTopic", "TBW102",
+					  "readQueueNums", "1", "writeQueueNums", "1", "perm", "6", "topicFilterType",
+					  "SINGLE_TAG", NULL),
 			      MQ_SUCCESS, NULL);
 	assert_int_equal(harness_ask(one, MQ_GET_ROUTEINFO_BY_TOPIC, "topic", "Made", NULL)->code, MQ_SUCCESS);
 	assert_int_equal(harness_ask(two, MQ_GET_ROUTEINFO_BY_TOPIC, "topic", "Made", NULL)->code, MQ_SUCCESS);
@@ -108,8 +113,9 @@ static void every_nameserver_learns_of_topics_and_of_the_end(void **state)
 
 	/* One that hangs holds up nobody for long. */
 	assert_int_equal(kill(second->pid, SIGSTOP), 0);
-	harness_assert_answer(harness_ask(p, MQ_UPDATE_AND_CREATE_TOPIC, "topic", "Slow", "defaultTopic", "TBW102", "readQueueNums", "1",
-					  "writeQueueNums", "1", "perm", "6", "topicFilterType", "SINGLE_TAG", NULL),
+	harness_assert_answer(harness_ask(p, MQ_UPDATE_AND_CREATE_TOPIC, "topic", "Slow", "defaultTopic", "TBW102",
+					  "readQueueNums", "1", "writeQueueNums", "1", "perm", "6", "topicFilterType",
+					  "SINGLE_TAG", NULL),
 			      MQ_SUCCESS, NULL);
 	assert_int_equal(harness_ask(one, MQ_GET_ROUTEINFO_BY_TOPIC, "topic", "Slow", NULL)->code, MQ_SUCCESS);
 	assert_int_equal(kill(second->pid, SIGCONT), 0);
@@ -129,12 +135,14 @@ static void every_nameserver_learns_of_topics_and_of_the_end(void **state)
 
 static void an_order_configuration_marks_the_topic(void **state)
 {
-	struct harness_daemon *first = harness_start(HARNESS_NAMESRV, NULL), *second = harness_start(HARNESS_NAMESRV, NULL);
+	struct harness_daemon *first = harness_start(HARNESS_NAMESRV, NULL),
+			      *second = harness_start(HARNESS_NAMESRV, NULL);
 	struct harness_peer *one = harness_connect(first);
 	struct harness_daemon *broker;
 	struct harness_peer *p;
 
-	harness_assert_answer(harness_ask(one, MQ_PUT_KV_CONFIG, "namespace", "ORDER_TOPIC_CONFIG", "key", "TBW102", "value", "broker-r:8", NULL),
+	harness_assert_answer(harness_ask(one, MQ_PUT_KV_CONFIG, "namespace", "ORDER_TOPIC_CONFIG", "key", "TBW102",
+					  "value", "broker-r:8", NULL),
 			      MQ_SUCCESS, NULL);
 	broker = broker_of(first, second);
 	p = harness_connect(broker);

@@ -9,8 +9,9 @@ static int start_daemon(void **state)
 	return 0;
 }
 
-#define GROUP_TAIL                                                                                                            \
-	"\"groupRetryPolicy\":{\"type\":\"CUSTOMIZED\"},\"groupSysFlag\":0,\"notifyConsumerIdsChangedEnable\":true,\"retryMaxTimes\":16,"  \
+#define GROUP_TAIL                                                                                                   \
+	"\"groupRetryPolicy\":{\"type\":\"CUSTOMIZED\"},\"groupSysFlag\":0,\"notifyConsumerIdsChangedEnable\":true," \
+	"\"retryMaxTimes\":16,"                                                                                      \
 	"\"retryQueueNums\":1,\"whichBrokerWhenConsumeSlowly\":1}"
 
 static const struct mq_command *update(struct harness_peer *p, const char *body)
@@ -25,27 +26,35 @@ static const struct mq_command *update(struct harness_peer *p, const char *body)
 
 static void commit(struct harness_peer *p, const char *group, const char *topic, const char *queue, const char *offset)
 {
-	harness_assert_answer(harness_ask(p, MQ_UPDATE_CONSUMER_OFFSET, "consumerGroup", group, "topic", topic, "queueId", queue,
-					  "commitOffset", offset, NULL),
+	harness_assert_answer(harness_ask(p, MQ_UPDATE_CONSUMER_OFFSET, "consumerGroup", group, "topic", topic,
+					  "queueId", queue, "commitOffset", offset, NULL),
 			      MQ_SUCCESS, NULL);
 }
 
 static void a_group_is_created_shown_and_deleted(void **state)
 {
-	static const char golden[] = "{\"attributes\":{},\"brokerId\":0,\"consumeBroadcastEnable\":false,\"consumeEnable\":true,"
-				     "\"consumeFromMinEnable\":false,\"consumeMessageOrderly\":false,\"consumeTimeoutMinute\":15,\"groupName\":"
-				     "\"golden_group\"," GROUP_TAIL;
+	static const char golden[] =
+		"{\"attributes\":{},\"brokerId\":0,\"consumeBroadcastEnable\":false,\"consumeEnable\":true,"
+		"\"consumeFromMinEnable\":false,\"consumeMessageOrderly\":false,\"consumeTimeoutMinute\":15,"
+		"\"groupName\":"
+		"\"golden_group\"," GROUP_TAIL;
 	struct harness_peer *p = *state;
 
 	harness_assert_answer(update(p, golden), MQ_SUCCESS, NULL);
-	assert_string_equal(harness_body(harness_ask(p, MQ_GET_SUBSCRIPTIONGROUP_CONFIG, "group", "golden_group", NULL)), golden);
-	harness_assert_answer(harness_ask(p, MQ_DELETE_SUBSCRIPTIONGROUP, "groupName", "golden_group", "cleanOffset", "false", NULL),
+	assert_string_equal(
+		harness_body(harness_ask(p, MQ_GET_SUBSCRIPTIONGROUP_CONFIG, "group", "golden_group", NULL)), golden);
+	harness_assert_answer(
+		harness_ask(p, MQ_DELETE_SUBSCRIPTIONGROUP, "groupName", "golden_group", "cleanOffset", "false", NULL),
+		MQ_SUCCESS, NULL);
+	harness_assert_answer(harness_ask(p, MQ_DELETE_SUBSCRIPTIONGROUP, "groupName", "golden_group", NULL),
 			      MQ_SUCCESS, NULL);
-	harness_assert_answer(harness_ask(p, MQ_DELETE_SUBSCRIPTIONGROUP, "groupName", "golden_group", NULL), MQ_SUCCESS, NULL);
 	/* Asking for an unknown group makes it. */
-	assert_string_equal(harness_body(harness_ask(p, MQ_GET_SUBSCRIPTIONGROUP_CONFIG, "group", "golden_group", NULL)),
-			    "{\"attributes\":{},\"brokerId\":0,\"consumeBroadcastEnable\":true,\"consumeEnable\":true,\"consumeFromMinEnable\":"
-			    "true,\"consumeMessageOrderly\":false,\"consumeTimeoutMinute\":15,\"groupName\":\"golden_group\"," GROUP_TAIL);
+	assert_string_equal(
+		harness_body(harness_ask(p, MQ_GET_SUBSCRIPTIONGROUP_CONFIG, "group", "golden_group", NULL)),
+		"{\"attributes\":{},\"brokerId\":0,\"consumeBroadcastEnable\":true,\"consumeEnable\":true,"
+		"\"consumeFromMinEnable\":"
+		"true,\"consumeMessageOrderly\":false,\"consumeTimeoutMinute\":15,\"groupName\":\"golden_"
+		"group\"," GROUP_TAIL);
 }
 
 static void refusals_have_apaches_codes_and_texts(void **state)
@@ -57,11 +66,12 @@ static void refusals_have_apaches_codes_and_texts(void **state)
 	harness_assert_answer(update(p, "{\"groupName\":\"a.b\"}"), MQ_INVALID_PARAMETER,
 			      "The specified group: a.b, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$");
 	assert_int_equal(update(p, "{")->code, MQ_SYSTEM_ERROR);
-	harness_assert_answer(harness_ask(p, MQ_GET_SUBSCRIPTIONGROUP_CONFIG, "group", "a.b", NULL), MQ_SUBSCRIPTION_GROUP_NOT_EXIST,
-			      "No group in this broker");
+	harness_assert_answer(harness_ask(p, MQ_GET_SUBSCRIPTIONGROUP_CONFIG, "group", "a.b", NULL),
+			      MQ_SUBSCRIPTION_GROUP_NOT_EXIST, "No group in this broker");
 	harness_assert_answer(harness_ask(p, MQ_DELETE_SUBSCRIPTIONGROUP, "groupName", "", "cleanOffset", "true", NULL),
 			      MQ_INVALID_PARAMETER, "The specified group is blank.");
-	harness_assert_answer(harness_ask(p, MQ_DELETE_SUBSCRIPTIONGROUP, NULL), MQ_SYSTEM_ERROR, "the custom field <groupName> is null");
+	harness_assert_answer(harness_ask(p, MQ_DELETE_SUBSCRIPTIONGROUP, NULL), MQ_SYSTEM_ERROR,
+			      "the custom field <groupName> is null");
 }
 
 static void the_table_comes_whole_or_in_pages(void **state)
@@ -76,8 +86,10 @@ static void the_table_comes_whole_or_in_pages(void **state)
 	body = harness_body(answer);
 	assert_int_equal(strncmp(body, "{\"dataVersion\":{\"counter\":", 26), 0);
 	assert_non_null(strstr(body, "},\"forbiddenTable\":{},\"subscriptionGroupTable\":{"));
-	assert_non_null(strstr(body, "\"TOOLS_CONSUMER\":{\"attributes\":{},\"brokerId\":0,\"consumeBroadcastEnable\":true,"));
-	answer = harness_ask(p, MQ_GET_ALL_SUBSCRIPTIONGROUP_CONFIG, "groupSeq", "0", "dataVersion", "", "maxGroupNum", "1", NULL);
+	assert_non_null(
+		strstr(body, "\"TOOLS_CONSUMER\":{\"attributes\":{},\"brokerId\":0,\"consumeBroadcastEnable\":true,"));
+	answer = harness_ask(p, MQ_GET_ALL_SUBSCRIPTIONGROUP_CONFIG, "groupSeq", "0", "dataVersion", "", "maxGroupNum",
+			     "1", NULL);
 	body = harness_body(answer);
 	assert_non_null(strstr(body, "CID_ONS-HTTP-PROXY"));
 	assert_null(strstr(body, "TOOLS_CONSUMER"));
@@ -91,12 +103,21 @@ static void progress_shows_what_is_committed(void **state)
 	for (int i = 0; i < 3; i++)
 		send_ok(p, "Lag", "0", "", "x");
 	commit(p, "TOOLS_CONSUMER", "Lag", "0", "2");
-	body = harness_body(harness_ask(p, MQ_GET_CONSUME_STATS, "consumerGroup", "TOOLS_CONSUMER", "topic", "Lag", NULL));
-	assert_int_equal(strncmp(body, "{\"consumeTps\":0.0,\"offsetTable\":{{\"brokerName\":\"broker-a\",\"queueId\":0,\"topic\":\"Lag\"}:"
-				       "{\"brokerOffset\":3,\"consumerOffset\":2,\"lastTimestamp\":1", 139), 0);
-	assert_non_null(strstr(body, "\"queueId\":3,\"topic\":\"Lag\"}:{\"brokerOffset\":0,\"consumerOffset\":0,\"lastTimestamp\":0,\"pullOffset\":0}}}"));
-	assert_non_null(strstr(harness_body(harness_ask(p, MQ_GET_CONSUME_STATS, "consumerGroup", "TOOLS_CONSUMER", "topic", "", NULL)), "\"Lag\""));
-	assert_non_null(strstr(harness_body(harness_ask(p, MQ_GET_CONSUME_STATS, "consumerGroup", "TOOLS_CONSUMER", "topicList", "Nope;Lag;", NULL)),
+	body = harness_body(
+		harness_ask(p, MQ_GET_CONSUME_STATS, "consumerGroup", "TOOLS_CONSUMER", "topic", "Lag", NULL));
+	assert_int_equal(strncmp(body,
+				 "{\"consumeTps\":0.0,\"offsetTable\":{{\"brokerName\":\"broker-a\",\"queueId\":0,"
+				 "\"topic\":\"Lag\"}:"
+				 "{\"brokerOffset\":3,\"consumerOffset\":2,\"lastTimestamp\":1",
+				 139),
+			 0);
+	assert_non_null(strstr(body, "\"queueId\":3,\"topic\":\"Lag\"}:{\"brokerOffset\":0,\"consumerOffset\":0,"
+				     "\"lastTimestamp\":0,\"pullOffset\":0}}}"));
+	assert_non_null(strstr(harness_body(harness_ask(p, MQ_GET_CONSUME_STATS, "consumerGroup", "TOOLS_CONSUMER",
+							"topic", "", NULL)),
+			       "\"Lag\""));
+	assert_non_null(strstr(harness_body(harness_ask(p, MQ_GET_CONSUME_STATS, "consumerGroup", "TOOLS_CONSUMER",
+							"topicList", "Nope;Lag;", NULL)),
 			       "\"Lag\""));
 	assert_string_equal(harness_body(harness_ask(p, MQ_GET_CONSUME_STATS, "consumerGroup", "unknown", NULL)),
 			    "{\"consumeTps\":0.0,\"offsetTable\":{}}");
@@ -111,7 +132,8 @@ static void a_group_that_is_online_counts_what_it_subscribes_to(void **state)
 	send_ok(p, "OldTopic", "0", "", "x");
 	send_ok(p, "NewTopic", "0", "", "x");
 	harness_request(&cmd, MQ_HEART_BEAT, NULL);
-	cmd.body = MQ_SLICE("{\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":\"moved\",\"subscriptionDataSet\":[{\"topic\":\"NewTopic\",\"subString\":\"*\"}]}]}");
+	cmd.body = MQ_SLICE("{\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":\"moved\",\"subscriptionDataSet\":"
+			    "[{\"topic\":\"NewTopic\",\"subString\":\"*\"}]}]}");
 	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
 	commit(p, "moved", "OldTopic", "0", "1");
 	commit(p, "moved", "NewTopic", "0", "1");
@@ -127,16 +149,20 @@ static void consumers_of_a_topic_are_the_online_and_those_with_offsets(void **st
 
 	send_ok(p, "Who", "0", "", "x");
 	harness_request(&cmd, MQ_HEART_BEAT, NULL);
-	cmd.body = MQ_SLICE("{\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":\"online\",\"subscriptionDataSet\":[{\"topic\":\"Who\",\"subString\":\"*\"}]}]}");
+	cmd.body = MQ_SLICE("{\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":\"online\","
+			    "\"subscriptionDataSet\":[{\"topic\":\"Who\",\"subString\":\"*\"}]}]}");
 	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
 	commit(p, "online", "Who", "0", "1");
 	commit(p, "SELF_TEST_C_GROUP", "Who", "0", "1");
 	assert_string_equal(harness_body(harness_ask(p, MQ_QUERY_TOPIC_CONSUME_BY_WHO, "topic", "Who", NULL)),
 			    "{\"groupList\":[\"online\",\"SELF_TEST_C_GROUP\"]}");
-	harness_assert_answer(harness_ask(p, MQ_DELETE_SUBSCRIPTIONGROUP, "groupName", "SELF_TEST_C_GROUP", "removeOffset", "true", NULL),
+	harness_assert_answer(harness_ask(p, MQ_DELETE_SUBSCRIPTIONGROUP, "groupName", "SELF_TEST_C_GROUP",
+					  "removeOffset", "true", NULL),
 			      MQ_SUCCESS, NULL);
-	assert_string_equal(harness_body(harness_ask(p, MQ_QUERY_TOPIC_CONSUME_BY_WHO, "topic", "Who", NULL)), "{\"groupList\":[\"online\"]}");
-	assert_string_equal(harness_body(harness_ask(p, MQ_QUERY_TOPIC_CONSUME_BY_WHO, "topic", "", NULL)), "{\"groupList\":[]}");
+	assert_string_equal(harness_body(harness_ask(p, MQ_QUERY_TOPIC_CONSUME_BY_WHO, "topic", "Who", NULL)),
+			    "{\"groupList\":[\"online\"]}");
+	assert_string_equal(harness_body(harness_ask(p, MQ_QUERY_TOPIC_CONSUME_BY_WHO, "topic", "", NULL)),
+			    "{\"groupList\":[]}");
 }
 
 int main(void)

@@ -9,11 +9,12 @@ static int start_daemon(void **state)
 	return 0;
 }
 
-static void update_request(struct mq_command *cmd, const char *topic, const char *queues, const char *perm, const char *attributes)
+static void update_request(struct mq_command *cmd, const char *topic, const char *queues, const char *perm,
+			   const char *attributes)
 {
-	harness_request(cmd, MQ_UPDATE_AND_CREATE_TOPIC, "topic", topic, "defaultTopic", "TBW102", "readQueueNums", queues,
-			"writeQueueNums", queues, "perm", perm, "topicFilterType", "SINGLE_TAG", "topicSysFlag", "0", "order", "false",
-			"attributes", attributes, "force", "false", NULL);
+	harness_request(cmd, MQ_UPDATE_AND_CREATE_TOPIC, "topic", topic, "defaultTopic", "TBW102", "readQueueNums",
+			queues, "writeQueueNums", queues, "perm", perm, "topicFilterType", "SINGLE_TAG", "topicSysFlag",
+			"0", "order", "false", "attributes", attributes, "force", "false", NULL);
 }
 
 static const struct mq_command *update(struct harness_peer *p, const char *topic, const char *queues, const char *perm,
@@ -31,11 +32,13 @@ static void a_topic_is_created_shown_changed_and_deleted(void **state)
 
 	harness_assert_answer(update(p, "Golden", "4", "6", "+message.type=FIFO"), MQ_SUCCESS, NULL);
 	assert_string_equal(harness_body(harness_ask(p, MQ_GET_TOPIC_CONFIG, "topic", "Golden", "lo", "true", NULL)),
-			    "{\"attributes\":{\"message.type\":\"FIFO\"},\"order\":false,\"perm\":6,\"readQueueNums\":4,\"topicFilterType\":"
+			    "{\"attributes\":{\"message.type\":\"FIFO\"},\"order\":false,\"perm\":6,\"readQueueNums\":"
+			    "4,\"topicFilterType\":"
 			    "\"SINGLE_TAG\",\"topicName\":\"Golden\",\"topicSysFlag\":0,\"writeQueueNums\":4}");
 	harness_assert_answer(update(p, "Golden", "2", "4", "-message.type"), MQ_SUCCESS, NULL);
 	assert_string_equal(harness_body(harness_ask(p, MQ_GET_TOPIC_CONFIG, "topic", "Golden", NULL)),
-			    "{\"attributes\":{},\"order\":false,\"perm\":4,\"readQueueNums\":2,\"topicFilterType\":\"SINGLE_TAG\",\"topicName\":"
+			    "{\"attributes\":{},\"order\":false,\"perm\":4,\"readQueueNums\":2,\"topicFilterType\":"
+			    "\"SINGLE_TAG\",\"topicName\":"
 			    "\"Golden\",\"topicSysFlag\":0,\"writeQueueNums\":2}");
 	harness_assert_answer(harness_ask(p, MQ_DELETE_TOPIC_IN_BROKER, "topic", "Golden", NULL), MQ_SUCCESS, NULL);
 	harness_assert_answer(harness_ask(p, MQ_GET_TOPIC_CONFIG, "topic", "Golden", NULL), MQ_TOPIC_NOT_EXIST,
@@ -51,15 +54,19 @@ static void refusals_have_apaches_codes_and_texts(void **state)
 	harness_assert_answer(update(p, "", "4", "6", ""), MQ_INVALID_PARAMETER, "The specified topic is blank.");
 	harness_assert_answer(update(p, "a.b", "4", "6", ""), MQ_INVALID_PARAMETER,
 			      "The specified topic: a.b, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$");
-	harness_assert_answer(update(p, "TBW102", "4", "6", ""), MQ_INVALID_PARAMETER, "The topic[TBW102] is conflict with system topic.");
+	harness_assert_answer(update(p, "TBW102", "4", "6", ""), MQ_INVALID_PARAMETER,
+			      "The topic[TBW102] is conflict with system topic.");
 	harness_assert_answer(update(p, "broker-a", "4", "6", ""), MQ_INVALID_PARAMETER,
 			      "The topic[broker-a] is conflict with system topic.");
 	harness_assert_answer(update(p, "T", "-1", "6", ""), MQ_INVALID_PARAMETER,
 			      "readQueueNums and writeQueueNums must be from 0 to 65535");
-	harness_assert_answer(update(p, "T", "4", "9", ""), MQ_INVALID_PARAMETER, "perm 9 is not valid: 2 write, 4 read, 6 both");
-	harness_assert_answer(update(p, "T", "4", "6", "+message.type=MIXED"), MQ_INVALID_PARAMETER, "MIXED message type is not supported.");
+	harness_assert_answer(update(p, "T", "4", "9", ""), MQ_INVALID_PARAMETER,
+			      "perm 9 is not valid: 2 write, 4 read, 6 both");
+	harness_assert_answer(update(p, "T", "4", "6", "+message.type=MIXED"), MQ_INVALID_PARAMETER,
+			      "MIXED message type is not supported.");
 	harness_assert_answer(update(p, "T", "4", "6", "+foo=1"), MQ_SYSTEM_ERROR, "unsupported key: foo");
-	harness_assert_answer(update(p, "T", "many", "6", ""), MQ_SYSTEM_ERROR, "the custom field <readQueueNums> is not valid: many");
+	harness_assert_answer(update(p, "T", "many", "6", ""), MQ_SYSTEM_ERROR,
+			      "the custom field <readQueueNums> is not valid: many");
 	update_request(&cmd, "T", "4", "6", "");
 	set_field(&cmd, "topicFilterType", "NO_TAG");
 	harness_assert_answer(harness_call(p, &cmd), MQ_SYSTEM_ERROR, "topicFilterType = [NO_TAG] value invalid");
@@ -67,9 +74,10 @@ static void refusals_have_apaches_codes_and_texts(void **state)
 			      "the custom field <defaultTopic> is null");
 	harness_assert_answer(harness_ask(p, MQ_DELETE_TOPIC_IN_BROKER, "topic", "", NULL), MQ_INVALID_PARAMETER,
 			      "The specified topic is blank.");
-	harness_assert_answer(harness_ask(p, MQ_DELETE_TOPIC_IN_BROKER, "topic", "SCHEDULE_TOPIC_XXXX", NULL), MQ_INVALID_PARAMETER,
-			      "The topic[SCHEDULE_TOPIC_XXXX] is conflict with system topic.");
-	harness_assert_answer(harness_ask(p, MQ_GET_TOPIC_STATS_INFO, "topic", "T", NULL), MQ_TOPIC_NOT_EXIST, "topic[T] not exist");
+	harness_assert_answer(harness_ask(p, MQ_DELETE_TOPIC_IN_BROKER, "topic", "SCHEDULE_TOPIC_XXXX", NULL),
+			      MQ_INVALID_PARAMETER, "The topic[SCHEDULE_TOPIC_XXXX] is conflict with system topic.");
+	harness_assert_answer(harness_ask(p, MQ_GET_TOPIC_STATS_INFO, "topic", "T", NULL), MQ_TOPIC_NOT_EXIST,
+			      "topic[T] not exist");
 }
 
 static void statistics_show_offsets_of_all_queues(void **state)
@@ -87,8 +95,10 @@ static void statistics_show_offsets_of_all_queues(void **state)
 	at = strstr(at, "lastUpdateTimestamp\":") + strlen("lastUpdateTimestamp\":");
 	assert_true(strtoll(at, NULL, 10) > 1600000000000);
 	snprintf(expected, sizeof expected,
-		 "{\"offsetTable\":{{\"brokerName\":\"broker-a\",\"queueId\":0,\"topic\":\"Stats\"}:{\"lastUpdateTimestamp\":0,\"maxOffset\":0,"
-		 "\"minOffset\":0},{\"brokerName\":\"broker-a\",\"queueId\":1,\"topic\":\"Stats\"}:{\"lastUpdateTimestamp\":%lld,\"maxOffset\":2,"
+		 "{\"offsetTable\":{{\"brokerName\":\"broker-a\",\"queueId\":0,\"topic\":\"Stats\"}:{"
+		 "\"lastUpdateTimestamp\":0,\"maxOffset\":0,"
+		 "\"minOffset\":0},{\"brokerName\":\"broker-a\",\"queueId\":1,\"topic\":\"Stats\"}:{"
+		 "\"lastUpdateTimestamp\":%lld,\"maxOffset\":2,"
 		 "\"minOffset\":0}},\"topicPutTps\":0.0}",
 		 strtoll(at, NULL, 10));
 	assert_string_equal(body, expected);
@@ -100,13 +110,15 @@ static void a_topic_made_again_starts_empty(void **state)
 
 	harness_assert_answer(update(p, "Again", "1", "6", ""), MQ_SUCCESS, NULL);
 	send_ok(p, "Again", "0", "", "old");
-	harness_assert_answer(harness_ask(p, MQ_UPDATE_CONSUMER_OFFSET, "consumerGroup", "TOOLS_CONSUMER", "topic", "Again", "queueId", "0",
-					  "commitOffset", "1", NULL),
+	harness_assert_answer(harness_ask(p, MQ_UPDATE_CONSUMER_OFFSET, "consumerGroup", "TOOLS_CONSUMER", "topic",
+					  "Again", "queueId", "0", "commitOffset", "1", NULL),
 			      MQ_SUCCESS, NULL);
 	harness_assert_answer(harness_ask(p, MQ_DELETE_TOPIC_IN_BROKER, "topic", "Again", NULL), MQ_SUCCESS, NULL);
 	harness_assert_answer(update(p, "Again", "1", "6", ""), MQ_SUCCESS, NULL);
-	assert_non_null(strstr(harness_body(harness_ask(p, MQ_GET_TOPIC_STATS_INFO, "topic", "Again", NULL)), "\"maxOffset\":0"));
-	assert_string_equal(harness_body(harness_ask(p, MQ_QUERY_TOPIC_CONSUME_BY_WHO, "topic", "Again", NULL)), "{\"groupList\":[]}");
+	assert_non_null(strstr(harness_body(harness_ask(p, MQ_GET_TOPIC_STATS_INFO, "topic", "Again", NULL)),
+			       "\"maxOffset\":0"));
+	assert_string_equal(harness_body(harness_ask(p, MQ_QUERY_TOPIC_CONSUME_BY_WHO, "topic", "Again", NULL)),
+			    "{\"groupList\":[]}");
 	send_ok(p, "Again", "0", "", "new");
 	assert_string_equal(harness_field(pull(p, "Again", "0", "0"), "maxOffset"), "1");
 }
@@ -114,8 +126,8 @@ static void a_topic_made_again_starts_empty(void **state)
 /* The one topic of a page of one. */
 static void page_name(struct harness_peer *p, const char *seq, const char *version, char ret[64])
 {
-	const char *body = harness_body(harness_ask(p, MQ_GET_ALL_TOPIC_CONFIG, "topicSeq", seq, "dataVersion", version, "maxTopicNum",
-						    "1", NULL));
+	const char *body = harness_body(harness_ask(p, MQ_GET_ALL_TOPIC_CONFIG, "topicSeq", seq, "dataVersion", version,
+						    "maxTopicNum", "1", NULL));
 	const char *name = strstr(body, "\"topicName\":\"");
 
 	assert_non_null(name);
@@ -150,7 +162,8 @@ static void the_table_comes_whole_or_in_pages(void **state)
 
 static void topics_survive_a_kill(void **state)
 {
-	struct harness_daemon *d = harness_start(HARNESS_BROKER, (const char *const[]){ "brokerName=broker-a", "fastListenPort=-1", NULL });
+	struct harness_daemon *d = harness_start(
+		HARNESS_BROKER, (const char *const[]){ "brokerName=broker-a", "fastListenPort=-1", NULL });
 	struct harness_peer *p = harness_connect(d);
 
 	harness_assert_answer(update(p, "Kept", "3", "6", "+message.type=DELAY"), MQ_SUCCESS, NULL);
@@ -158,8 +171,9 @@ static void topics_survive_a_kill(void **state)
 	harness_kill(d);
 	harness_restart(d);
 	p = harness_connect(d);
-	assert_non_null(strstr(harness_body(harness_ask(p, MQ_GET_TOPIC_CONFIG, "topic", "Kept", NULL)),
-			       "{\"attributes\":{\"message.type\":\"DELAY\"},\"order\":false,\"perm\":6,\"readQueueNums\":3,"));
+	assert_non_null(
+		strstr(harness_body(harness_ask(p, MQ_GET_TOPIC_CONFIG, "topic", "Kept", NULL)),
+		       "{\"attributes\":{\"message.type\":\"DELAY\"},\"order\":false,\"perm\":6,\"readQueueNums\":3,"));
 	harness_close(p);
 	harness_stop(d);
 	harness_free(d);

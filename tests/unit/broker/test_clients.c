@@ -82,7 +82,8 @@ static struct peer *peer_new(struct clients_fixture *f)
 	return p;
 }
 
-static int beat_error(struct clients_fixture *f, struct peer *p, const char *body, bool *ret_changed, struct mq_error *err)
+static int beat_error(struct clients_fixture *f, struct peer *p, const char *body, bool *ret_changed,
+		      struct mq_error *err)
 {
 	struct mq_command cmd;
 
@@ -102,10 +103,12 @@ static bool beat(struct clients_fixture *f, struct peer *p, const char *body)
 	return changed;
 }
 
-#define SUB(topic, expression, version) \
-	"{\"topic\":\"" topic "\",\"subString\":\"" expression "\",\"subVersion\":" version ",\"codeSet\":[],\"tagsSet\":[]}"
-#define CONSUMER(group, model, subs) \
-	"{\"groupName\":\"" group "\",\"consumeType\":\"CONSUME_PASSIVELY\",\"messageModel\":\"" model "\",\"subscriptionDataSet\":[" subs "]}"
+#define SUB(topic, expression, version)                                                     \
+	"{\"topic\":\"" topic "\",\"subString\":\"" expression "\",\"subVersion\":" version \
+	",\"codeSet\":[],\"tagsSet\":[]}"
+#define CONSUMER(group, model, subs)                                                                   \
+	"{\"groupName\":\"" group "\",\"consumeType\":\"CONSUME_PASSIVELY\",\"messageModel\":\"" model \
+	"\",\"subscriptionDataSet\":[" subs "]}"
 #define BEAT(client, more, consumers) "{\"clientID\":\"" client "\"," more "\"consumerDataSet\":[" consumers "]}"
 
 /* Turns until the peer has got everything that is on its way; counts its notices about the group. */
@@ -237,7 +240,10 @@ static void a_group_or_the_broker_can_silence_notices(void **state)
 	struct peer *a = peer_new(f);
 	struct mq_error err = {};
 
-	assert_int_equal(groups_update(f->f->broker.groups, MQ_SLICE("{\"groupName\":\"g\",\"notifyConsumerIdsChangedEnable\":false}"), &err), 0);
+	assert_int_equal(groups_update(f->f->broker.groups,
+				       MQ_SLICE("{\"groupName\":\"g\",\"notifyConsumerIdsChangedEnable\":false}"),
+				       &err),
+			 0);
 	beat(f, a, BEAT("a", "", CONSUMER("g", "CLUSTERING", T_ALL) "," CONSUMER("h", "CLUSTERING", T_ALL)));
 	assert_int_equal(notices(f, a, "g"), 0);
 	f->f->broker.config.notifyConsumerIdsChangedEnable = false;
@@ -297,12 +303,15 @@ static void fingerprints_say_when_the_subscription_is_wanted_again(void **state)
 	clients_unregister(f->f->broker.clients, a->conn, MQ_SLICE("a"), (struct mq_slice){}, MQ_SLICE("g"));
 
 	assert_false(beat(f, a, BEAT("a", "\"heartbeatFingerprint\":7,", CONSUMER("g", "CLUSTERING", T_ALL))));
-	assert_false(beat(f, a, BEAT("a", "\"heartbeatFingerprint\":7,\"withoutSub\":true,", CONSUMER("g", "CLUSTERING", ""))));
+	assert_false(beat(
+		f, a, BEAT("a", "\"heartbeatFingerprint\":7,\"withoutSub\":true,", CONSUMER("g", "CLUSTERING", ""))));
 	assert_int_equal(clients_subscription(f->f->broker.clients, MQ_SLICE("g"), MQ_SLICE("T"), &s), SUBSCRIPTION_OK);
 	assert_true(beat(f, b, BEAT("b", "\"heartbeatFingerprint\":8,", CONSUMER("g", "CLUSTERING", T_ALL))));
-	assert_true(beat(f, a, BEAT("a", "\"heartbeatFingerprint\":7,\"withoutSub\":true,", CONSUMER("g", "CLUSTERING", ""))));
+	assert_true(beat(
+		f, a, BEAT("a", "\"heartbeatFingerprint\":7,\"withoutSub\":true,", CONSUMER("g", "CLUSTERING", ""))));
 	/* A broker that was restarted asks for what it does not know. */
-	assert_true(beat(f, a, BEAT("a", "\"heartbeatFingerprint\":7,\"withoutSub\":true,", CONSUMER("h", "CLUSTERING", ""))));
+	assert_true(beat(
+		f, a, BEAT("a", "\"heartbeatFingerprint\":7,\"withoutSub\":true,", CONSUMER("h", "CLUSTERING", ""))));
 }
 
 static void clients_without_a_heartbeat_for_two_minutes_are_disconnected(void **state)
@@ -348,24 +357,36 @@ static void connections_are_shown_as_apache_shows_them(void **state)
 	struct peer *a = peer_new(f);
 	char expected[512];
 
-	beat(f, a, BEAT("a", "\"producerDataSet\":[{\"groupName\":\"p\"}],", CONSUMER("g", "CLUSTERING", SUB("T", "x", "5"))));
+	beat(f, a,
+	     BEAT("a", "\"producerDataSet\":[{\"groupName\":\"p\"}],",
+		  CONSUMER("g", "CLUSTERING", SUB("T", "x", "5"))));
 	assert_int_equal(clients_encode_producers(f->f->broker.clients, MQ_SLICE("p"), out), 0);
-	snprintf(expected, sizeof expected, "{\"connectionSet\":[{\"clientAddr\":\"%s\",\"clientId\":\"a\",\"language\":\"JAVA\",\"version\":513}]}",
+	snprintf(expected, sizeof expected,
+		 "{\"connectionSet\":[{\"clientAddr\":\"%s\",\"clientId\":\"a\",\"language\":\"JAVA\",\"version\":513}]"
+		 "}",
 		 mq_conn_peer(a->conn)->text);
 	assert_string_equal(fixture_text(out), expected);
 	evbuffer_drain(out, evbuffer_get_length(out));
 	assert_int_equal(clients_encode_consumers(f->f->broker.clients, MQ_SLICE("g"), out), 0);
 	assert_non_null(strstr(fixture_text(out),
-			       "],\"consumeFromWhere\":\"CONSUME_FROM_LAST_OFFSET\",\"consumeType\":\"CONSUME_PASSIVELY\",\"messageModel\":"
-			       "\"CLUSTERING\",\"subscriptionTable\":{\"T\":{\"classFilterMode\":false,\"codeSet\":[120],\"expressionType\":"
+			       "],\"consumeFromWhere\":\"CONSUME_FROM_LAST_OFFSET\",\"consumeType\":\"CONSUME_"
+			       "PASSIVELY\",\"messageModel\":"
+			       "\"CLUSTERING\",\"subscriptionTable\":{\"T\":{\"classFilterMode\":false,\"codeSet\":["
+			       "120],\"expressionType\":"
 			       "\"TAG\",\"subString\":\"x\",\"subVersion\":5,\"tagsSet\":[],\"topic\":\"T\"}}}"));
 	assert_int_equal(clients_encode_consumers(f->f->broker.clients, MQ_SLICE("p"), out), -ENOENT);
 }
 
 static void nonsense_is_refused_with_a_sentence(void **state)
 {
-	static const char *const bodies[] = { NULL, "", "{", "[]", "{\"clientID\":\"a\",\"consumerDataSet\":[{}]}",
-					      "{\"clientID\":\"a\",\"consumerDataSet\":[{\"groupName\":\"g\",\"subscriptionDataSet\":[{}]}]}" };
+	static const char *const bodies[] = {
+		NULL,
+		"",
+		"{",
+		"[]",
+		"{\"clientID\":\"a\",\"consumerDataSet\":[{}]}",
+		"{\"clientID\":\"a\",\"consumerDataSet\":[{\"groupName\":\"g\",\"subscriptionDataSet\":[{}]}]}"
+	};
 	struct clients_fixture *f = *state;
 	struct peer *a = peer_new(f);
 	bool changed;

@@ -116,7 +116,8 @@ static void addresses_and_ports_follow_from_each_other(void **state)
 
 static void bare_numbers_keep_rocketmqs_units(void **state)
 {
-	const char *sets[] = { "fileReservedTime=48", "serverChannelMaxIdleTimeSeconds=60", "flushIntervalCommitLog=1000", "maxMessageSize=65536" };
+	const char *sets[] = { "fileReservedTime=48", "serverChannelMaxIdleTimeSeconds=60",
+			       "flushIntervalCommitLog=1000", "maxMessageSize=65536" };
 	struct broker_config c;
 
 	load_ok(&c, sets, N_ELEMENTS(sets));

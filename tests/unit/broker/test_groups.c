@@ -57,23 +57,27 @@ static void updates_survive_a_restart(void **state)
 	struct mq_data_version before, after;
 	struct mq_error err = {};
 
-	assert_int_equal(groups_update(f->broker.groups,
-				       MQ_SLICE("{\"groupName\":\"g\",\"consumeBroadcastEnable\":false,\"retryMaxTimes\":3,\"attributes\":{"
-						"\"+priority.factor\":\"7\"},\"groupRetryPolicy\":{\"type\":\"EXPONENTIAL\"}}"),
-				       &err),
-			 0);
+	assert_int_equal(
+		groups_update(f->broker.groups,
+			      MQ_SLICE("{\"groupName\":\"g\",\"consumeBroadcastEnable\":false,\"retryMaxTimes\":3,"
+				       "\"attributes\":{"
+				       "\"+priority.factor\":\"7\"},\"groupRetryPolicy\":{\"type\":\"EXPONENTIAL\"}}"),
+			      &err),
+		0);
 	groups_version(f->broker.groups, &before);
 	fixture_close(f);
 	fixture_open(f);
 	groups_version(f->broker.groups, &after);
 	assert_memory_equal(&before, &after, sizeof before);
 	assert_int_equal(groups_encode(f->broker.groups, MQ_SLICE("g"), out), 0);
-	assert_string_equal(fixture_text(out),
-			    "{\"attributes\":{\"priority.factor\":\"7\"},\"brokerId\":0,\"consumeBroadcastEnable\":false,"
-			    "\"consumeEnable\":true,\"consumeFromMinEnable\":true,\"consumeMessageOrderly\":false,\"consumeTimeoutMinute\":"
-			    "15,\"groupName\":\"g\",\"groupRetryPolicy\":{\"type\":\"EXPONENTIAL\"},\"groupSysFlag\":0,"
-			    "\"notifyConsumerIdsChangedEnable\":true,\"retryMaxTimes\":3,\"retryQueueNums\":1,"
-			    "\"whichBrokerWhenConsumeSlowly\":1}");
+	assert_string_equal(
+		fixture_text(out),
+		"{\"attributes\":{\"priority.factor\":\"7\"},\"brokerId\":0,\"consumeBroadcastEnable\":false,"
+		"\"consumeEnable\":true,\"consumeFromMinEnable\":true,\"consumeMessageOrderly\":false,"
+		"\"consumeTimeoutMinute\":"
+		"15,\"groupName\":\"g\",\"groupRetryPolicy\":{\"type\":\"EXPONENTIAL\"},\"groupSysFlag\":0,"
+		"\"notifyConsumerIdsChangedEnable\":true,\"retryMaxTimes\":3,\"retryQueueNums\":1,"
+		"\"whichBrokerWhenConsumeSlowly\":1}");
 }
 
 static void bad_names_and_bad_bodies_are_told_apart(void **state)
@@ -86,7 +90,8 @@ static void bad_names_and_bad_bodies_are_told_apart(void **state)
 	assert_int_equal(groups_update(g, MQ_SLICE("{\"groupName\":\"a.b\"}"), &err), -EINVAL);
 	assert_int_equal(groups_update(g, MQ_SLICE("{"), &err), -EBADMSG);
 	assert_int_equal(groups_update(g, MQ_SLICE("[]"), &err), -EBADMSG);
-	assert_int_equal(groups_update(g, MQ_SLICE("{\"groupName\":\"g\",\"attributes\":{\"+nope\":\"1\"}}"), &err), -EBADMSG);
+	assert_int_equal(groups_update(g, MQ_SLICE("{\"groupName\":\"g\",\"attributes\":{\"+nope\":\"1\"}}"), &err),
+			 -EBADMSG);
 	assert_string_equal(err.text, "unsupported key: nope");
 }
 

@@ -12,7 +12,8 @@ static void table_read(struct fixture *f, struct table *t)
 	t->body = evbuffer_new();
 	assert_int_equal(stats_encode_runtime(f->broker.stats, t->body), 0);
 	assert_int_equal(mq_kv_table_decode(&t->table,
-					    (struct mq_slice){ (const char *)evbuffer_pullup(t->body, -1), evbuffer_get_length(t->body) },
+					    (struct mq_slice){ (const char *)evbuffer_pullup(t->body, -1),
+							       evbuffer_get_length(t->body) },
 					    NULL),
 			 0);
 }
@@ -40,7 +41,8 @@ static const char *value(const struct table *t, const char *key)
 /* brokerStatus of 5.5.0: every key is there, but for those that need a delayed message. */
 static void every_key_of_apaches_table_is_there(void **state)
 {
-	static const char *const more[] = { "brokerVersion", "getTransferedTps" }; /* of older releases, which the exporter needs */
+	static const char *const more[] = { "brokerVersion",
+					    "getTransferedTps" }; /* of older releases, which the exporter needs */
 	struct table t;
 	char path[512], *line = NULL, *p;
 	size_t room = 0;

@@ -27,12 +27,21 @@ static void system_topics_are_those_of_5_5_0(void **state)
 		const char *name;
 		int queues, perm;
 	} expected[] = {
-		{ "SELF_TEST_TOPIC", 1, 6 }, { "TBW102", 8, 7 }, { "BenchmarkTest", 1024, 6 }, { "DefaultCluster", 16, 7 },
-		{ "broker-a", 1, 7 }, { "OFFSET_MOVED_EVENT", 1, 6 }, { "SCHEDULE_TOPIC_XXXX", 18, 6 },
-		{ "DefaultCluster_REPLY_TOPIC", 1, 6 }, { "rmq_sys_REVIVE_LOG_DefaultCluster", 8, 6 },
-		{ "rmq_sys_SYNC_BROKER_MEMBER_broker-a", 1, 1 }, { "RMQ_SYS_TRANS_HALF_TOPIC", 1, 6 },
-		{ "RMQ_SYS_TRANS_OP_HALF_TOPIC", 1, 6 }, { "RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC", 1, 6 },
-		{ "RMQ_SYS_ROCKSDB_TRANS_OP_HALF_TOPIC", 1, 6 }, { "rmq_sys_wheel_timer", 1, 6 },
+		{ "SELF_TEST_TOPIC", 1, 6 },
+		{ "TBW102", 8, 7 },
+		{ "BenchmarkTest", 1024, 6 },
+		{ "DefaultCluster", 16, 7 },
+		{ "broker-a", 1, 7 },
+		{ "OFFSET_MOVED_EVENT", 1, 6 },
+		{ "SCHEDULE_TOPIC_XXXX", 18, 6 },
+		{ "DefaultCluster_REPLY_TOPIC", 1, 6 },
+		{ "rmq_sys_REVIVE_LOG_DefaultCluster", 8, 6 },
+		{ "rmq_sys_SYNC_BROKER_MEMBER_broker-a", 1, 1 },
+		{ "RMQ_SYS_TRANS_HALF_TOPIC", 1, 6 },
+		{ "RMQ_SYS_TRANS_OP_HALF_TOPIC", 1, 6 },
+		{ "RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC", 1, 6 },
+		{ "RMQ_SYS_ROCKSDB_TRANS_OP_HALF_TOPIC", 1, 6 },
+		{ "rmq_sys_wheel_timer", 1, 6 },
 	};
 	struct topics *t = topics_of(state);
 	_cleanup_(evbuffer_freep) struct evbuffer *out = evbuffer_new();
@@ -59,7 +68,8 @@ static void names_are_checked_with_upstreams_texts(void **state)
 	assert_int_equal(topics_check_name(MQ_SLICE(" \t"), true, &err), -EINVAL);
 	assert_string_equal(err.text, "The specified group is blank.");
 	assert_int_equal(topics_check_name(MQ_SLICE("a.b"), false, &err), -EINVAL);
-	assert_string_equal(err.text, "The specified topic: a.b, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$");
+	assert_string_equal(err.text,
+			    "The specified topic: a.b, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$");
 	memset(name, 'x', sizeof name);
 	assert_int_equal(topics_check_name((struct mq_slice){ name, 127 }, false, &err), 0);
 	assert_int_equal(topics_check_name((struct mq_slice){ name, 128 }, false, &err), -EINVAL);
@@ -114,17 +124,21 @@ static void without_auto_creation_there_is_no_template(void **state)
 	fixture_configure(f, sets, N_ELEMENTS(sets));
 	fixture_open(f);
 	assert_int_equal(topics_get(f->broker.topics, MQ_SLICE("TBW102"), &topic), -ENOENT);
-	assert_int_equal(topics_create_on_send(f->broker.topics, MQ_SLICE("New"), MQ_SLICE("TBW102"), 4, &topic), -ENOENT);
+	assert_int_equal(topics_create_on_send(f->broker.topics, MQ_SLICE("New"), MQ_SLICE("TBW102"), 4, &topic),
+			 -ENOENT);
 }
 
 static void topics_survive_a_restart_with_their_version(void **state)
 {
 	struct fixture *f = *state;
-	struct topic topic = { .read_queues = 4, .write_queues = 3, .perm = 4, .is_order = true, .is_multi_tag = true, .sys_flag = 1 };
+	struct topic topic = {
+		.read_queues = 4, .write_queues = 3, .perm = 4, .is_order = true, .is_multi_tag = true, .sys_flag = 1
+	};
 	struct mq_data_version before, after;
 	struct mq_error err = {};
 
-	assert_int_equal(topics_update(f->broker.topics, MQ_SLICE("Golden"), &topic, MQ_SLICE("+message.type=FIFO"), &err), 0);
+	assert_int_equal(
+		topics_update(f->broker.topics, MQ_SLICE("Golden"), &topic, MQ_SLICE("+message.type=FIFO"), &err), 0);
 	topics_version(f->broker.topics, &before);
 	fixture_advance(f, 1000);
 	fixture_close(f);
@@ -136,9 +150,10 @@ static void topics_survive_a_restart_with_their_version(void **state)
 	assert_int_equal(topic.write_queues, 3);
 	assert_int_equal(topic.perm, 4);
 	assert_true(topic.is_order && topic.is_multi_tag);
-	assert_non_null(strstr(table_text(f->broker.topics, &(struct topics_range){ .only = MQ_SLICE("Golden") }),
-			       "\"Golden\":{\"attributes\":{\"message.type\":\"FIFO\"},\"order\":true,\"perm\":4,\"readQueueNums\":4,"
-			       "\"topicFilterType\":\"MULTI_TAG\",\"topicName\":\"Golden\",\"topicSysFlag\":1,\"writeQueueNums\":3}"));
+	assert_non_null(strstr(
+		table_text(f->broker.topics, &(struct topics_range){ .only = MQ_SLICE("Golden") }),
+		"\"Golden\":{\"attributes\":{\"message.type\":\"FIFO\"},\"order\":true,\"perm\":4,\"readQueueNums\":4,"
+		"\"topicFilterType\":\"MULTI_TAG\",\"topicName\":\"Golden\",\"topicSysFlag\":1,\"writeQueueNums\":3}"));
 }
 
 static void the_same_configuration_again_changes_nothing(void **state)
@@ -206,7 +221,8 @@ static void pages_are_in_the_order_of_names(void **state)
 
 static void permissions_can_be_shown_without_some_bits(void **state)
 {
-	const char *text = table_text(topics_of(state), &(struct topics_range){ .only = MQ_SLICE("TBW102"), .perm_without = ~PERM_READ });
+	const char *text = table_text(topics_of(state),
+				      &(struct topics_range){ .only = MQ_SLICE("TBW102"), .perm_without = ~PERM_READ });
 
 	assert_non_null(strstr(text, "\"perm\":4"));
 }

@@ -1,4 +1,5 @@
-/* Bodies of heartbeats, locks, topics, groups, connections and statistics, against what Apache's 5.5.0 sends (tests/golden). */
+/* Bodies of heartbeats, locks, topics, groups, connections and statistics, against what Apache's 5.5.0 sends
+ * (tests/golden). */
 #include "tests/unit/wire/wire_test.h"
 
 #include <errno.h>
@@ -21,14 +22,20 @@ static struct mq_json *parse(const char *text)
 
 static void a_java_heartbeat_is_read_whole(void **state)
 {
-	_cleanup_(mq_json_freep) struct mq_json *doc = parse(
-		"{\"clientID\":\"10.0.0.1@c1\",\"consumerDataSet\":[{\"consumeFromWhere\":\"CONSUME_FROM_FIRST_OFFSET\",\"consumeType\":"
-		"\"CONSUME_PASSIVELY\",\"groupName\":\"golden_group\",\"messageModel\":\"CLUSTERING\",\"subscriptionDataSet\":[{"
-		"\"classFilterMode\":false,\"codeSet\":[],\"expressionType\":\"TAG\",\"subString\":\"*\",\"subVersion\":1795472603805,"
-		"\"tagsSet\":[],\"topic\":\"%RETRY%golden_group\"},{\"classFilterMode\":false,\"codeSet\":[3552231,3552232],"
-		"\"expressionType\":\"TAG\",\"subString\":\"tagA || tagB\",\"subVersion\":1795472603801,\"tagsSet\":[\"tagA\",\"tagB\"],"
-		"\"topic\":\"Golden\"}],\"unitMode\":false}],\"heartbeatFingerprint\":0,\"producerDataSet\":[{\"groupName\":"
-		"\"CLIENT_INNER_PRODUCER\"}],\"withoutSub\":false}");
+	_cleanup_(mq_json_freep) struct mq_json *doc =
+		parse("{\"clientID\":\"10.0.0.1@c1\",\"consumerDataSet\":[{\"consumeFromWhere\":\"CONSUME_FROM_FIRST_"
+		      "OFFSET\",\"consumeType\":"
+		      "\"CONSUME_PASSIVELY\",\"groupName\":\"golden_group\",\"messageModel\":\"CLUSTERING\","
+		      "\"subscriptionDataSet\":[{"
+		      "\"classFilterMode\":false,\"codeSet\":[],\"expressionType\":\"TAG\",\"subString\":\"*\","
+		      "\"subVersion\":1795472603805,"
+		      "\"tagsSet\":[],\"topic\":\"%RETRY%golden_group\"},{\"classFilterMode\":false,\"codeSet\":["
+		      "3552231,3552232],"
+		      "\"expressionType\":\"TAG\",\"subString\":\"tagA || "
+		      "tagB\",\"subVersion\":1795472603801,\"tagsSet\":[\"tagA\",\"tagB\"],"
+		      "\"topic\":\"Golden\"}],\"unitMode\":false}],\"heartbeatFingerprint\":0,\"producerDataSet\":[{"
+		      "\"groupName\":"
+		      "\"CLIENT_INNER_PRODUCER\"}],\"withoutSub\":false}");
 	struct mq_heartbeat_consumer c;
 	struct mq_heartbeat h;
 	struct mq_subscription s;
@@ -54,9 +61,11 @@ static void a_java_heartbeat_is_read_whole(void **state)
 
 static void a_cpp_heartbeat_has_ordinals_and_numbers_as_strings(void **state)
 {
-	_cleanup_(mq_json_freep) struct mq_json *doc = parse(
-		"{\"clientID\":\"c\",\"consumerDataSet\":[{\"consumeFromWhere\":4,\"consumeType\":1,\"groupName\":\"g\",\"messageModel\":0,"
-		"\"subscriptionDataSet\":[{\"codeSet\":[\"65\"],\"subString\":\"A\",\"subVersion\":\"17\",\"tagsSet\":[\"A\"],\"topic\":\"T\"}]}]}");
+	_cleanup_(mq_json_freep) struct mq_json *doc =
+		parse("{\"clientID\":\"c\",\"consumerDataSet\":[{\"consumeFromWhere\":4,\"consumeType\":1,"
+		      "\"groupName\":\"g\",\"messageModel\":0,"
+		      "\"subscriptionDataSet\":[{\"codeSet\":[\"65\"],\"subString\":\"A\",\"subVersion\":\"17\","
+		      "\"tagsSet\":[\"A\"],\"topic\":\"T\"}]}]}");
 	struct mq_heartbeat_consumer c;
 	struct mq_heartbeat h;
 	struct mq_subscription s;
@@ -76,7 +85,11 @@ static void a_cpp_heartbeat_has_ordinals_and_numbers_as_strings(void **state)
 static void a_heartbeat_without_client_or_names_is_refused_with_a_sentence(void **state)
 {
 	static const char *const bodies[] = {
-		"{}", "[]", "{\"clientID\":\"\"}", "{\"clientID\":\"c\",\"consumerDataSet\":7}", "{\"clientID\":\"c\",\"producerDataSet\":{}}",
+		"{}",
+		"[]",
+		"{\"clientID\":\"\"}",
+		"{\"clientID\":\"c\",\"consumerDataSet\":7}",
+		"{\"clientID\":\"c\",\"producerDataSet\":{}}",
 	};
 	struct mq_heartbeat h;
 
@@ -88,7 +101,8 @@ static void a_heartbeat_without_client_or_names_is_refused_with_a_sentence(void 
 		assert_true(err.text[0]);
 	}
 
-	_cleanup_(mq_json_freep) struct mq_json *doc = parse("{\"clientID\":\"c\",\"consumerDataSet\":[{}],\"producerDataSet\":[{}]}");
+	_cleanup_(mq_json_freep) struct mq_json *doc =
+		parse("{\"clientID\":\"c\",\"consumerDataSet\":[{}],\"producerDataSet\":[{}]}");
 	struct mq_heartbeat_consumer c;
 	struct mq_subscription s;
 
@@ -118,9 +132,10 @@ static void tags_are_split_at_bars_and_trimmed(void **state)
 
 static void a_lock_request_names_queues(void **state)
 {
-	_cleanup_(mq_json_freep) struct mq_json *doc =
-		parse("{\"clientId\":\"10.0.0.1@o1\",\"consumerGroup\":\"golden_orderly\",\"mqSet\":[{\"brokerName\":\"broker-a\",\"queueId\":2,"
-		      "\"topic\":\"Golden\"},{\"queueId\":-1,\"topic\":\"T\"},{\"queueId\":1}],\"onlyThisBroker\":false}");
+	_cleanup_(mq_json_freep) struct mq_json *doc = parse(
+		"{\"clientId\":\"10.0.0.1@o1\",\"consumerGroup\":\"golden_orderly\",\"mqSet\":[{\"brokerName\":"
+		"\"broker-a\",\"queueId\":2,"
+		"\"topic\":\"Golden\"},{\"queueId\":-1,\"topic\":\"T\"},{\"queueId\":1}],\"onlyThisBroker\":false}");
 	struct mq_lock_body body;
 	struct mq_queue_name q;
 
@@ -153,8 +168,9 @@ static void a_lock_request_without_group_or_client_is_refused(void **state)
 
 /* ---- topics and groups ---- */
 
-static const char golden_topic[] = "{\"attributes\":{\"message.type\":\"FIFO\"},\"order\":true,\"perm\":6,\"readQueueNums\":4,\"topicFilterType\":"
-				   "\"SINGLE_TAG\",\"topicName\":\"GoldenFifo\",\"topicSysFlag\":0,\"writeQueueNums\":3}";
+static const char golden_topic[] =
+	"{\"attributes\":{\"message.type\":\"FIFO\"},\"order\":true,\"perm\":6,\"readQueueNums\":4,\"topicFilterType\":"
+	"\"SINGLE_TAG\",\"topicName\":\"GoldenFifo\",\"topicSysFlag\":0,\"writeQueueNums\":3}";
 
 static void a_topic_is_written_as_it_was_read(void **state)
 {
@@ -187,11 +203,13 @@ static void a_topic_out_of_bounds_is_refused(void **state)
 	assert_int_equal(mq_topic_config_read(mq_json_root(fifo), &c, attributes, 10), -E2BIG);
 }
 
-static const char golden_group[] =
-	"{\"attributes\":{},\"brokerId\":0,\"consumeBroadcastEnable\":false,\"consumeEnable\":true,\"consumeFromMinEnable\":false,"
-	"\"consumeMessageOrderly\":false,\"consumeTimeoutMinute\":15,\"groupName\":\"golden_group\",\"groupRetryPolicy\":{\"type\":"
-	"\"CUSTOMIZED\"},\"groupSysFlag\":0,\"notifyConsumerIdsChangedEnable\":true,\"retryMaxTimes\":16,\"retryQueueNums\":1,"
-	"\"whichBrokerWhenConsumeSlowly\":1}";
+static const char golden_group[] = "{\"attributes\":{},\"brokerId\":0,\"consumeBroadcastEnable\":false,"
+				   "\"consumeEnable\":true,\"consumeFromMinEnable\":false,"
+				   "\"consumeMessageOrderly\":false,\"consumeTimeoutMinute\":15,\"groupName\":\"golden_"
+				   "group\",\"groupRetryPolicy\":{\"type\":"
+				   "\"CUSTOMIZED\"},\"groupSysFlag\":0,\"notifyConsumerIdsChangedEnable\":true,"
+				   "\"retryMaxTimes\":16,\"retryQueueNums\":1,"
+				   "\"whichBrokerWhenConsumeSlowly\":1}";
 
 static void a_group_is_written_as_it_was_read(void **state)
 {
@@ -210,8 +228,8 @@ static void a_group_is_written_as_it_was_read(void **state)
 
 static void absent_members_of_a_group_take_the_defaults_and_its_policy_is_kept(void **state)
 {
-	_cleanup_(mq_json_freep) struct mq_json *doc =
-		parse("{groupName:'g',groupRetryPolicy:{type:'EXPONENTIAL',exponentialRetryPolicy:{initial:1,max:[2,null,true]}}}");
+	_cleanup_(mq_json_freep) struct mq_json *doc = parse("{groupName:'g',groupRetryPolicy:{type:'EXPONENTIAL',"
+							     "exponentialRetryPolicy:{initial:1,max:[2,null,true]}}}");
 	struct mq_group_config c;
 	char text[MQ_GROUP_TEXT_MAX];
 
@@ -234,13 +252,17 @@ static void queues_are_keys_in_the_order_that_the_go_client_needs(void **state)
 	mq_json_open_object(&w);
 	mq_topic_offset_write(&w, &q, &(struct mq_topic_offset){ .min = 0, .max = 6, .last_update_ms = 1795472735862 });
 	q.id = 3;
-	mq_consume_offset_write(&w, &q, &(struct mq_consume_offset){ .broker_offset = 6, .consumer_offset = 5, .pull_offset = 5, .last_ms = 7 });
+	mq_consume_offset_write(&w, &q,
+				&(struct mq_consume_offset){
+					.broker_offset = 6, .consumer_offset = 5, .pull_offset = 5, .last_ms = 7 });
 	mq_json_close_object(&w);
 	assert_int_equal(mq_json_end(&w), 0);
-	assert_slice_equal(test_bytes(out),
-			   "{{\"brokerName\":\"broker-a\",\"queueId\":2,\"topic\":\"Golden\"}:{\"lastUpdateTimestamp\":1795472735862,"
-			   "\"maxOffset\":6,\"minOffset\":0},{\"brokerName\":\"broker-a\",\"queueId\":3,\"topic\":\"Golden\"}:{"
-			   "\"brokerOffset\":6,\"consumerOffset\":5,\"lastTimestamp\":7,\"pullOffset\":5}}");
+	assert_slice_equal(
+		test_bytes(out),
+		"{{\"brokerName\":\"broker-a\",\"queueId\":2,\"topic\":\"Golden\"}:{\"lastUpdateTimestamp\":"
+		"1795472735862,"
+		"\"maxOffset\":6,\"minOffset\":0},{\"brokerName\":\"broker-a\",\"queueId\":3,\"topic\":\"Golden\"}:{"
+		"\"brokerOffset\":6,\"consumerOffset\":5,\"lastTimestamp\":7,\"pullOffset\":5}}");
 }
 
 static void connections_and_subscriptions_look_like_apaches(void **state)
@@ -266,10 +288,12 @@ static void connections_and_subscriptions_look_like_apaches(void **state)
 								  .codes = codes });
 	mq_json_close_array(&w);
 	assert_int_equal(mq_json_end(&w), 0);
-	assert_slice_equal(test_bytes(out),
-			   "[{\"clientAddr\":\"127.0.0.1:52304\",\"clientId\":\"10.0.0.1@held\",\"language\":\"JAVA\",\"version\":513},{"
-			   "\"classFilterMode\":false,\"codeSet\":[3552231],\"expressionType\":\"TAG\",\"subString\":\"tagA\","
-			   "\"subVersion\":9,\"tagsSet\":[\"tagA\"],\"topic\":\"Golden\"}]");
+	assert_slice_equal(
+		test_bytes(out),
+		"[{\"clientAddr\":\"127.0.0.1:52304\",\"clientId\":\"10.0.0.1@held\",\"language\":\"JAVA\",\"version\":"
+		"513},{"
+		"\"classFilterMode\":false,\"codeSet\":[3552231],\"expressionType\":\"TAG\",\"subString\":\"tagA\","
+		"\"subVersion\":9,\"tagsSet\":[\"tagA\"],\"topic\":\"Golden\"}]");
 }
 
 int main(void)
