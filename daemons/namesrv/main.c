@@ -151,10 +151,19 @@ static void on_drain(int fd, short what, void *user)
 		mq_loop_stop(p->namesrv.loop);
 }
 
+/* Before the listener closes: afterwards the path may belong to the next one. */
+static void remove_own_socket(struct program *p)
+{
+	if (p->own_socket)
+		unlink(p->own_socket);
+	p->own_socket = NULL;
+}
+
 static void on_stop(void *user)
 {
 	struct program *p = user;
 
+	remove_own_socket(p);
 	for (unsigned i = 0; i < p->n_listeners; i++)
 		p->listeners[i] = mq_listener_free(p->listeners[i]);
 	p->n_listeners = 0;
@@ -226,10 +235,9 @@ static int exit_code(int r)
 
 static void finish(struct program *p)
 {
+	remove_own_socket(p);
 	for (unsigned i = 0; i < p->n_listeners; i++)
 		mq_listener_free(p->listeners[i]);
-	if (p->own_socket)
-		unlink(p->own_socket);
 	if (p->scan)
 		event_free(p->scan);
 	if (p->drain)

@@ -721,6 +721,24 @@ static void wrong_configuration_ends_with_78_and_a_sentence(void **state)
 	assert_int_equal(harness_run(HARNESS_NAMESRV, check, output, sizeof output), 0);
 }
 
+static void the_printed_configuration_can_be_loaded(void **state)
+{
+	const char *print[] = { "-p", "-o", "listenPort=1234", "-o", "kvConfigPath=/tmp/a b\\c=#\u00e4.json", NULL };
+	char path[] = "/tmp/mq-conf.XXXXXX", first[4096], second[4096];
+	const char *again[] = { "-p", "-c", path, NULL };
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	assert_int_equal(harness_run(HARNESS_NAMESRV, print, first, sizeof first), 0);
+	assert_non_null(strstr(first, "\nlistenPort=1234\n"));
+	assert_non_null(strstr(first, "\n#enableTopicList=true\n"));
+	assert_int_equal(write(fd, first, strlen(first)), strlen(first));
+	close(fd);
+	assert_int_equal(harness_run(HARNESS_NAMESRV, again, second, sizeof second), 0);
+	assert_string_equal(first, second);
+	unlink(path);
+}
+
 static void a_damaged_table_is_refused_untouched(void **state)
 {
 	char path[] = "/tmp/mq-kv.XXXXXX", setting[64], output[1024], text[16] = "";
@@ -773,6 +791,7 @@ int main(void)
 		cmocka_unit_test(a_reload_takes_over_live_keys),
 		cmocka_unit_test(a_term_signal_stops),
 		cmocka_unit_test(wrong_configuration_ends_with_78_and_a_sentence),
+		cmocka_unit_test(the_printed_configuration_can_be_loaded),
 		cmocka_unit_test(a_damaged_table_is_refused_untouched),
 	};
 
