@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "daemons/broker/broker.h"
-#include "daemons/broker/register.h"
+#include "daemons/broker/topics.h"
 #include "daemons/common/activation.h"
 #include "daemons/common/lifecycle.h"
 #include "libmq/base/log.h"
@@ -67,15 +67,17 @@ static int program_reload(void *user, struct mq_error *err)
 {
 	struct program *p = user;
 	struct broker_config fresh = {};
+	int64_t permission = p->broker->config.brokerPermission;
 	int r = options_load(&broker_options, &p->args, &fresh, err);
 
 	if (r < 0)
 		return r;
 	program_log_changes(&p->broker->config, &fresh);
-	if (config_reload(&p->broker->config, &fresh) > 0)
-		registrar_changed(p->broker->registrar, (struct mq_slice){}); /* brokerPermission is part of every route */
+	(void)config_reload(&p->broker->config, &fresh);
+	if (p->broker->config.brokerPermission != permission)
+		r = topics_touch(p->broker->topics); /* it is part of every route */
 	options_free(&broker_options, &fresh);
-	return 0;
+	return r < 0 ? mq_error_set(err, r, "cannot store that brokerPermission changed: %s", strerror(-r)) : 0;
 }
 
 static void program_stopped(void *user)

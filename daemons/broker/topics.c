@@ -580,6 +580,21 @@ int topics_delete(struct topics *t, struct mq_slice name)
 	return r;
 }
 
+int topics_touch(struct topics *t)
+{
+	struct mq_data_version version;
+	int r;
+
+	pthread_mutex_lock(&t->changing);
+	r = topics_next_version(t, &version);
+	if (r == 0) {
+		pthread_rwlock_wrlock(&t->lock);
+		t->version = version;
+		pthread_rwlock_unlock(&t->lock);
+	}
+	return topics_changed(t, (struct mq_slice){}, r < 0 ? r : 1);
+}
+
 /* ---- Reading ---- */
 
 int topics_get(struct topics *t, struct mq_slice name, struct topic *ret)

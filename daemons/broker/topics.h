@@ -39,6 +39,10 @@ int topics_delete(struct topics *t, struct mq_slice name) _must_check_;
 /* The NameServers' order configuration names this topic. Unknown topics are left alone. */
 int topics_mark_order(struct topics *t, struct mq_slice name) _must_check_;
 
+/* What is shown of all topics changed (brokerPermission): a new version, told to all NameServers, which would otherwise
+ * take the table for the one that they have. */
+int topics_touch(struct topics *t) _must_check_;
+
 bool topics_is_system(struct topics *t, struct mq_slice name);
 /* Not allowed as send target: behaviour.md section 2. */
 bool topics_forbids_send(struct mq_slice name);

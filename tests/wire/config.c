@@ -163,6 +163,36 @@ static void an_order_configuration_marks_the_topic(void **state)
 	harness_free(second);
 }
 
+static void a_reloaded_permission_reaches_the_routes(void **state)
+{
+	struct harness_daemon *first = harness_start(HARNESS_NAMESRV, NULL), *broker;
+	const char *sets[] = { NULL, "brokerName=broker-r", NULL };
+	struct harness_peer *one = harness_connect(first);
+	int64_t until_ms = milliseconds() + HARNESS_DEADLINE_MS;
+	char *names;
+	FILE *f;
+
+	assert_true(asprintf(&names, "namesrvAddr=%s", first->address) > 0);
+	sets[0] = names;
+	broker = harness_start(HARNESS_BROKER, sets);
+	free(names);
+	assert_non_null(strstr(harness_body(await_route(one, "BenchmarkTest", MQ_SUCCESS)), "\"perm\":6"));
+
+	f = fopen(broker->config, "w");
+	assert_non_null(f);
+	fputs("brokerPermission=4\n", f);
+	fclose(f);
+	assert_int_equal(kill(broker->pid, SIGHUP), 0);
+	while (!strstr(harness_body(await_route(one, "BenchmarkTest", MQ_SUCCESS)), "\"perm\":4"))
+		assert_true(milliseconds() < until_ms);
+
+	harness_close(one);
+	harness_stop(broker);
+	harness_free(broker);
+	harness_stop(first);
+	harness_free(first);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -170,6 +200,7 @@ int main(void)
 		TEST(runtime_information_counts_messages),
 		cmocka_unit_test(every_nameserver_learns_of_topics_and_of_the_end),
 		cmocka_unit_test(an_order_configuration_marks_the_topic),
+		cmocka_unit_test(a_reloaded_permission_reaches_the_routes),
 	};
 
 	return cmocka_run_group_tests(tests, start_daemon, stop_daemon);
