@@ -1,9 +1,9 @@
 #include "libmq/wire/record.h"
 
 #include <errno.h>
-#include <zlib.h>
 
 #include "libmq/base/bytes.h"
+#include "libmq/wire/crc.h"
 
 /* Where the members of fixed position are. */
 enum {
@@ -202,7 +202,7 @@ int64_t mq_record_physical_offset(struct mq_slice record)
 
 uint32_t mq_body_crc(struct mq_slice body)
 {
-	return (uint32_t)crc32_z(0, (const unsigned char *)body.p, body.n) & 0x7fffffff;
+	return mq_crc32(body) & 0x7fffffff;
 }
 
 int mq_batch_next(struct mq_slice in, struct mq_batch_entry *ret)
