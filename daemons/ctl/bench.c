@@ -198,6 +198,7 @@ static int print_json(const struct ctl *ctl, const void *options, const struct b
 	mq_json_member_i64(&j.w, "messages", (int64_t)r->messages);
 	mq_json_member_double(&j.w, "messagesPerSecond", (double)r->messages / r->seconds);
 	mq_json_member_double(&j.w, "seconds", r->seconds);
+	mq_json_member_i64(&j.w, "unsent", (int64_t)r->unsent);
 	mq_json_close_object(&j.w);
 	mq_json_close_object(&j.w);
 	error = json_out_print(&j, stdout);
@@ -218,6 +219,8 @@ static void print_text(const struct bench_result *r)
 	printf("  mqctl used %.0f%% of a CPU\n", 100 * r->cpu_seconds / r->seconds);
 	if (r->errors > 0)
 		printf("  %llu errors\n", (unsigned long long)r->errors);
+	if (r->unsent > 0)
+		printf("  %llu messages were due and not sent: the server did not keep up with the rate\n", (unsigned long long)r->unsent);
 	if (r->lost > 0)
 		printf("  %llu messages were acknowledged and did not arrive\n", (unsigned long long)r->lost);
 }

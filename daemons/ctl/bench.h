@@ -10,7 +10,9 @@ struct bench_result {
 	const char *latency_of;       /* what the histogram timed: "send", "pull", "end to end" */
 	double seconds;               /* measured, without the warm-up */
 	uint64_t messages, bytes;     /* bodies, in that time */
-	uint64_t errors, lost;        /* messages; lost: acknowledged and not received, e2e only */
+	uint64_t errors;              /* messages that the broker refused */
+	uint64_t unsent;              /* see load_unsent() */
+	uint64_t lost;                /* messages acknowledged and not received, e2e only */
 	const struct histogram *latency;
 	double cpu_seconds;           /* of this process, in that time */
 	const struct mq_failure *first_error; /* NULL: none */

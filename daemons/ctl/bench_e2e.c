@@ -88,6 +88,7 @@ static int run(struct ctl *ctl, const struct e2e_options *o, struct load *l, str
 	struct bench_result result;
 	double cpu_seconds;
 	int64_t start_ns, end_ns;
+	uint64_t unsent;
 	bool was_interrupted;
 
 	if (readers_start(readers) < 0)
@@ -106,6 +107,7 @@ static int run(struct ctl *ctl, const struct e2e_options *o, struct load *l, str
 		was_interrupted = bench_wait(ctl, load_is_done(l), o->duration_ms);
 	end_ns = load_now_ns();
 	cpu_seconds = bench_cpu_seconds() - cpu_seconds;
+	unsent = load_unsent(l);
 	load_stop(l);
 	if (!was_interrupted) {
 		(void)bench_wait(ctl, load_is_done(l), ARRIVE_MS); /* Ctrl-C: what there is so far */
@@ -121,6 +123,7 @@ static int run(struct ctl *ctl, const struct e2e_options *o, struct load *l, str
 		.messages = stats->messages,
 		.bytes = stats->bytes,
 		.errors = load_stats(l)->errors,
+		.unsent = unsent,
 		.lost = !was_interrupted && load_stats(l)->acked > e->received ? load_stats(l)->acked - e->received : 0,
 		.latency = &stats->latency,
 		.cpu_seconds = cpu_seconds,

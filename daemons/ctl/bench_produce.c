@@ -48,16 +48,22 @@ static struct bench_progress progress(void *user)
 	return (struct bench_progress){ stats->acked, stats->acked * (uint64_t)p->options->size, &stats->interval };
 }
 
-/* What was counted between the end of the warm-up and the end of the load. */
+/* What was counted up to a moment: the end of the warm-up, the end of the load. */
 struct span {
-	int64_t start_ns;
-	uint64_t acked, errors;
+	int64_t at_ns;
+	uint64_t acked, errors, unsent;
 	double cpu_seconds;
 };
 
 static struct span span_now(struct load *l)
 {
-	return (struct span){ load_now_ns(), load_stats(l)->acked, load_stats(l)->errors, bench_cpu_seconds() };
+	return (struct span){
+		.at_ns = load_now_ns(),
+		.acked = load_stats(l)->acked,
+		.errors = load_stats(l)->errors,
+		.unsent = load_unsent(l),
+		.cpu_seconds = bench_cpu_seconds(),
+	};
 }
 
 static void measure(struct ctl *ctl, const struct produce_options *o, struct load *l, struct span *start, struct span *end)
@@ -95,10 +101,11 @@ static int run(struct ctl *ctl, const struct produce_options *o, struct load *l)
 	result = (struct bench_result){
 		.kind = "produce",
 		.latency_of = "send",
-		.seconds = (double)(end.start_ns - start.start_ns) / 1e9,
+		.seconds = (double)(end.at_ns - start.at_ns) / 1e9,
 		.messages = end.acked - start.acked,
 		.bytes = (end.acked - start.acked) * (uint64_t)o->size,
 		.errors = end.errors - start.errors,
+		.unsent = end.unsent,
 		.latency = &load_stats(l)->latency,
 		.cpu_seconds = end.cpu_seconds - start.cpu_seconds,
 		.first_error = load_stats(l)->errors > 0 ? &load_stats(l)->first_error : NULL,

@@ -590,6 +590,18 @@ void load_start(struct load *l)
 		load_arm(l, l->start_ns);
 }
 
+uint64_t load_unsent(const struct load *l)
+{
+	uint64_t due;
+
+	if (l->request_ns <= 0)
+		return 0;
+	due = ((uint64_t)((double)(load_now_ns() - l->start_ns) / l->request_ns) + 1) * l->cfg.batch;
+	if (l->cfg.messages > 0 && due > l->cfg.messages)
+		due = l->cfg.messages;
+	return due > l->stats.sent ? due - l->stats.sent : 0;
+}
+
 void load_stop(struct load *l)
 {
 	l->is_stopping = true;

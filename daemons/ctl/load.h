@@ -44,6 +44,9 @@ DEFINE_CLEANUP(struct load *, load_free)
 void load_start(struct load *l);
 /* No new messages; those under way are still answered. */
 void load_stop(struct load *l);
+/* Messages that were due until now and could not be sent, because the windows were full: a server that does not keep up with the
+ * rate has more of them than its latencies show. 0 without a rate. */
+uint64_t load_unsent(const struct load *l);
 /* Forgets the latencies and counts so far: the warm-up is over. */
 void load_reset(struct load *l);
 
