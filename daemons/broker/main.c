@@ -87,10 +87,19 @@ static void program_stopped(void *user)
 	mq_loop_stop(p->loop);
 }
 
+/* Before the listener closes: once nobody listens there, the path may belong to the next one. */
+static void program_remove_socket(struct program *p)
+{
+	if (p->own_socket)
+		unlink(p->own_socket);
+	p->own_socket = NULL;
+}
+
 static void program_stop(void *user)
 {
 	struct program *p = user;
 
+	program_remove_socket(p);
 	mq_timer_clear(p->loop, &p->status_timer);
 	broker_stop(p->broker, program_stopped, p);
 }
@@ -231,8 +240,7 @@ int main(int argc, char **argv)
 	r = program_run(&p, &config, &err);
 	if (r < 0)
 		mq_log(LOG_ERR, "%s", err.text[0] ? err.text : strerror(-r));
-	if (p.own_socket)
-		unlink(p.own_socket); /* before the broker goes, which owns the path */
+	program_remove_socket(&p);
 	broker_free(p.broker);
 	lifecycle_free(p.lifecycle);
 	mq_loop_free(p.loop);
