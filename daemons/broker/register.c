@@ -315,7 +315,8 @@ static bool namesrv_judge(struct namesrv *n, int r, const struct mq_command *ans
 		return false;
 	}
 	if (answer->code != MQ_SUCCESS) {
-		snprintf(text, sizeof text, "it answered code %d, %.*s", answer->code, MQ_FMT(answer->remark));
+		snprintf(text, sizeof text, "it answered code %d%s%.*s", answer->code, answer->remark.n > 0 ? ", " : "",
+			 MQ_FMT(answer->remark));
 		namesrv_failed(n, text);
 		return false;
 	}
