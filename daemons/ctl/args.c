@@ -13,7 +13,8 @@ static const char *const output_choices[] = { "auto", "table", "json", NULL };
 
 const struct arg_line common_lines[] = {
 	{ 'n', "namesrv", ARG_TEXT, "ADDR", COMMON(namesrv), NULL, 0, 0, NULL,
-	  "NameServer: HOST:PORT or unix:PATH, several with ';' (default $NAMESRV_ADDR, else unix:/run/mqd/namesrv.sock)" },
+	  "NameServer: HOST:PORT or unix:PATH, several with ';' (default $NAMESRV_ADDR, else "
+	  "unix:/run/mqd/namesrv.sock)" },
 	{ 'b', "broker", ARG_TEXT, "ADDR", COMMON(broker), NULL, 0, 0, NULL,
 	  "talk to this broker alone, HOST:PORT or unix:PATH, and ask no NameServer" },
 	{ 'o', "output", ARG_CHOICE, "FORMAT", COMMON(output), "auto", 0, 0, output_choices,
@@ -87,7 +88,8 @@ static int set_choice(const struct arg_line *line, int *place, const char *text,
 	return mq_error_set(err, -EINVAL, "--%s %s: not one of %s", line->name, text, known);
 }
 
-static int set_number(const struct arg_line *line, int64_t *place, const char *text, int64_t now_ms, struct mq_error *err)
+static int set_number(const struct arg_line *line, int64_t *place, const char *text, int64_t now_ms,
+		      struct mq_error *err)
 {
 	int64_t n = 0;
 	int r;
@@ -113,13 +115,15 @@ static int set_number(const struct arg_line *line, int64_t *place, const char *t
 				    line->type == ARG_TIME     ? "time like 2026-01-31T12:00, 12:00 or -10m" :
 								 "number");
 	if ((line->min || line->max) && (n < line->min || n > line->max))
-		return mq_error_set(err, -EINVAL, "--%s %s: must be between %lld and %lld%s", line->name, text,
-				    (long long)line->min, (long long)line->max, line->type == ARG_DURATION ? " ms" : "");
+		return mq_error_set(err, -EINVAL, "--%s %s: must be between %lld and %lld%s", line->name,
+				    text, (long long)line->min, (long long)line->max,
+				    line->type == ARG_DURATION ? " ms" : "");
 	*place = n;
 	return 0;
 }
 
-static int set_option(const struct arg_line *line, char *options, const char *text, int64_t now_ms, struct mq_error *err)
+static int set_option(const struct arg_line *line, char *options, const char *text, int64_t now_ms,
+		      struct mq_error *err)
 {
 	void *place = options + line->offset;
 	struct arg_list *list;
@@ -193,8 +197,8 @@ static int check_operands(const struct verb *verb, unsigned n, char **operands, 
 	return 0;
 }
 
-int args_parse(const struct verb *verb, void *options, int argc, char **argv, int64_t now_ms, char ***ret_operands,
-	       unsigned *ret_n_operands, struct mq_error *err)
+int args_parse(const struct verb *verb, void *options, int argc, char **argv, int64_t now_ms,
+	       char ***ret_operands, unsigned *ret_n_operands, struct mq_error *err)
 {
 	struct option longs[LINES_MAX + 1];
 	char shorts[2 * LINES_MAX + 2];
@@ -213,8 +217,10 @@ int args_parse(const struct verb *verb, void *options, int argc, char **argv, in
 			return mq_error_set(err, -EINVAL, "option '%s' needs a value", argv[optind - 1]);
 		line = c == '?' ? NULL : find_line(verb, c);
 		if (!line)
-			return optopt && optopt < LONG_ONLY ? mq_error_set(err, -EINVAL, "unknown option '-%c'", optopt)
-							    : mq_error_set(err, -EINVAL, "unknown option '%s'", argv[optind - 1]);
+			return optopt && optopt < LONG_ONLY
+				       ? mq_error_set(err, -EINVAL, "unknown option '-%c'", optopt)
+				       : mq_error_set(err, -EINVAL, "unknown option '%s'",
+						      argv[optind - 1]);
 		r = set_option(line, options, optarg, now_ms, err);
 		if (r < 0)
 			return r;
@@ -241,7 +247,8 @@ static void print_line(const struct arg_line *line, FILE *out)
 
 	if (line->letter)
 		snprintf(letter, sizeof letter, "-%c, ", line->letter);
-	snprintf(left, sizeof left, "  %s--%s%s%s", letter, line->name, line->value ? " " : "", line->value ? line->value : "");
+	snprintf(left, sizeof left, "  %s--%s%s%s", letter, line->name, line->value ? " " : "",
+		 line->value ? line->value : "");
 	fprintf(out, "%-*s", INDENT - 1, left);
 	if (strlen(left) >= INDENT)
 		fprintf(out, "\n%*s", INDENT - 1, "");
@@ -261,7 +268,8 @@ static void print_line(const struct arg_line *line, FILE *out)
 
 void args_print_help(const struct verb *verb, FILE *out)
 {
-	fprintf(out, "mqctl %s %s\n\n%s\n", verb->name, *verb->operands ? verb->operands : "[OPTIONS]", verb->summary);
+	fprintf(out, "mqctl %s %s\n\n%s\n", verb->name, *verb->operands ? verb->operands : "[OPTIONS]",
+		verb->summary);
 	if (verb->details)
 		fprintf(out, "\n%s\n", verb->details);
 	if (verb->n_lines > 0)

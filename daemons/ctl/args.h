@@ -1,4 +1,5 @@
-/* The command line: one table per verb says every option, and drives the parser, --help and the check against the manual. */
+/* The command line: one table per verb says every option, and drives the parser, --help and the check
+ * against the manual. */
 #pragma once
 
 #include <stdbool.h>
@@ -49,7 +50,8 @@ struct verb {
 	const struct arg_line *lines;
 	unsigned n_lines;
 	size_t options_size;   /* bytes of the verb's options struct, which begins with struct common_options */
-	int (*run)(struct ctl *ctl, const void *options, char **operands, unsigned n_operands); /* returns the exit code */
+	/* Returns the exit code. */
+	int (*run)(struct ctl *ctl, const void *options, char **operands, unsigned n_operands);
 };
 
 /* What every verb takes. */
@@ -63,11 +65,11 @@ struct common_options {
 extern const struct arg_line common_lines[];
 extern const unsigned n_common_lines;
 
-/* Fills options (zeroed, options_size bytes) from argv[0..argc), where argv[0] is the program or verb. Operands may stand
- * anywhere; *ret_operands points into argv. `now_ms` is for ARG_TIME.
- * -EINVAL with a sentence. With --help or --version the number of operands is not checked. */
-int args_parse(const struct verb *verb, void *options, int argc, char **argv, int64_t now_ms, char ***ret_operands,
-	       unsigned *ret_n_operands, struct mq_error *err);
+/* Fills options (zeroed, options_size bytes) from argv[0..argc), where argv[0] is the program or verb.
+ * Operands may stand anywhere; *ret_operands points into argv. `now_ms` is for ARG_TIME. -EINVAL with a
+ * sentence. With --help or --version the number of operands is not checked. */
+int args_parse(const struct verb *verb, void *options, int argc, char **argv, int64_t now_ms,
+	       char ***ret_operands, unsigned *ret_n_operands, struct mq_error *err);
 
 void args_print_help(const struct verb *verb, FILE *out);
 

@@ -17,7 +17,8 @@ double bench_cpu_seconds(void)
 	struct rusage u;
 
 	getrusage(RUSAGE_SELF, &u);
-	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
 /* --- progress --- */
@@ -36,7 +37,8 @@ static void watch_on_timer(evutil_socket_t fd, short what, void *user)
 
 	fprintf(stderr, "%6.1f s  %10.0f msg/s  %8.2f MB/s  p50 %.3f ms  p99 %.3f ms  max %.3f ms\n",
 		(double)(now_ns - w->start_ns) / 1e9, (double)(now.messages - w->last.messages) / seconds,
-		(double)(now.bytes - w->last.bytes) / seconds / 1e6, ms((double)histogram_percentile(now.interval, 50)),
+		(double)(now.bytes - w->last.bytes) / seconds / 1e6,
+		ms((double)histogram_percentile(now.interval, 50)),
 		ms((double)histogram_percentile(now.interval, 99)), ms((double)now.interval->max_ns));
 	histogram_reset(now.interval);
 	w->last = now;
@@ -91,7 +93,8 @@ static int create_topic(struct ctl *ctl, const char *topic, int64_t queues, stru
 	return r;
 }
 
-int bench_route(struct ctl *ctl, const char *topic, int64_t queues, struct mq_topic_route **ret, struct mq_failure *f)
+int bench_route(struct ctl *ctl, const char *topic, int64_t queues, struct mq_topic_route **ret,
+		struct mq_failure *f)
 {
 	static const bool never = false;
 	int64_t end_ns = load_now_ns() + (int64_t)ROUTE_WAIT_MS * 1000000;
@@ -129,7 +132,8 @@ static void put_latency(struct mq_json_writer *w, const struct histogram *h)
 	mq_json_member_double(w, "mean", ms(histogram_mean(h)));
 	mq_json_member_double(w, "min", ms((double)h->min_ns));
 	for (size_t i = 0; i < N_ELEMENTS(percentiles); i++)
-		mq_json_member_double(w, percentiles[i].name, ms((double)histogram_percentile(h, percentiles[i].percent)));
+		mq_json_member_double(w, percentiles[i].name,
+				      ms((double)histogram_percentile(h, percentiles[i].percent)));
 	mq_json_close_object(w);
 }
 
@@ -211,16 +215,18 @@ static void print_text(const struct bench_result *r)
 	const struct histogram *h = r->latency;
 
 	printf("%s: %llu messages in %.1f s\n", r->kind, (unsigned long long)r->messages, r->seconds);
-	printf("  throughput  %.0f msg/s, %.2f MB/s\n", (double)r->messages / r->seconds, (double)r->bytes / r->seconds / 1e6);
-	printf("  %s latency  p50 %.3f  p90 %.3f  p99 %.3f  p99.9 %.3f  max %.3f  mean %.3f ms\n", r->latency_of,
-	       ms((double)histogram_percentile(h, 50)), ms((double)histogram_percentile(h, 90)),
-	       ms((double)histogram_percentile(h, 99)), ms((double)histogram_percentile(h, 99.9)), ms((double)h->max_ns),
-	       ms(histogram_mean(h)));
+	printf("  throughput  %.0f msg/s, %.2f MB/s\n", (double)r->messages / r->seconds,
+	       (double)r->bytes / r->seconds / 1e6);
+	printf("  %s latency  p50 %.3f  p90 %.3f  p99 %.3f  p99.9 %.3f  max %.3f  mean %.3f ms\n",
+	       r->latency_of, ms((double)histogram_percentile(h, 50)),
+	       ms((double)histogram_percentile(h, 90)), ms((double)histogram_percentile(h, 99)),
+	       ms((double)histogram_percentile(h, 99.9)), ms((double)h->max_ns), ms(histogram_mean(h)));
 	printf("  mqctl used %.0f%% of a CPU\n", 100 * r->cpu_seconds / r->seconds);
 	if (r->errors > 0)
 		printf("  %llu errors\n", (unsigned long long)r->errors);
 	if (r->unsent > 0)
-		printf("  %llu messages were due and not sent: the server did not keep up with the rate\n", (unsigned long long)r->unsent);
+		printf("  %llu messages were due and not sent: the server did not keep up with the rate\n",
+		       (unsigned long long)r->unsent);
 	if (r->lost > 0)
 		printf("  %llu messages were acknowledged and did not arrive\n", (unsigned long long)r->lost);
 }

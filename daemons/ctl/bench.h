@@ -44,7 +44,8 @@ double bench_cpu_seconds(void);
 /* Prints the result, as JSON with every parameter of the verb's table. The exit code. */
 int bench_print(const struct ctl *ctl, const void *options, const struct bench_result *result);
 /* The route to send to: creates the topic on all brokers with so many queues when it is not there. */
-int bench_route(struct ctl *ctl, const char *topic, int64_t queues, struct mq_topic_route **ret, struct mq_failure *f);
+int bench_route(struct ctl *ctl, const char *topic, int64_t queues, struct mq_topic_route **ret,
+		struct mq_failure *f);
 
 /* Waits for *is_done or so long; true when it ended because of Ctrl-C. */
 bool bench_wait(struct ctl *ctl, const bool *is_done, int64_t timeout_ms);

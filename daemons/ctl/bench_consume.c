@@ -15,12 +15,16 @@ struct consume_options {
 #define CONSUME(member) offsetof(struct consume_options, member)
 
 static const struct arg_line consume_lines[] = {
-	{ 't', "topic", ARG_TEXT, "TOPIC", CONSUME(topic), "mqbench", 0, 0, NULL, "topic to read, filled before: see bench produce" },
-	{ 'c', "connections", ARG_INT, "N", CONSUME(connections), "4", 1, 10000, NULL, "connections that share the queues" },
-	{ 'p', "pull", ARG_INT, "N", CONSUME(pull), "32", 1, 10000, NULL, "messages to ask for at once; brokers give 32 at most by default" },
+	{ 't', "topic", ARG_TEXT, "TOPIC", CONSUME(topic), "mqbench", 0, 0, NULL,
+	  "topic to read, filled before: see bench produce" },
+	{ 'c', "connections", ARG_INT, "N", CONSUME(connections), "4", 1, 10000, NULL,
+	  "connections that share the queues" },
+	{ 'p', "pull", ARG_INT, "N", CONSUME(pull), "32", 1, 10000, NULL,
+	  "messages to ask for at once; brokers give 32 at most by default" },
 	{ 'd', "duration", ARG_DURATION, "TIME", CONSUME(duration_ms), NULL, 1, 86400000, NULL,
 	  "read the topic again and again for so long; default: once from beginning to end" },
-	{ 'g', "group", ARG_TEXT, "GROUP", CONSUME(group), MQ_TOOLS_GROUP, 0, 0, NULL, "consumer group that the broker sees; nothing is committed" },
+	{ 'g', "group", ARG_TEXT, "GROUP", CONSUME(group), MQ_TOOLS_GROUP, 0, 0, NULL,
+	  "consumer group that the broker sees; nothing is committed" },
 	{ 0, "quiet", ARG_FLAG, NULL, CONSUME(quiet), NULL, 0, 0, NULL, "no progress lines" },
 };
 
@@ -43,7 +47,8 @@ static int run(struct ctl *ctl, const struct consume_options *o, struct readers 
 		bench_watch_stop(&watch);
 		return ctl_no_memory();
 	}
-	(void)bench_wait(ctl, &stats->is_done, o->duration_ms > 0 ? o->duration_ms : -1); /* Ctrl-C: what there is so far */
+	/* After Ctrl-C the result is what there is so far. */
+	(void)bench_wait(ctl, &stats->is_done, o->duration_ms > 0 ? o->duration_ms : -1);
 	bench_watch_stop(&watch);
 	if (stats->has_failed)
 		return ctl_fail(ctl, &stats->failure);
@@ -79,7 +84,9 @@ static int cmd_consume(struct ctl *ctl, const void *options, char **operands, un
 	if (readers_new(&readers, ctl, &cfg, NULL, NULL, &f) < 0)
 		return ctl_fail(ctl, &f);
 	if (readers_backlog(readers) == 0)
-		return ctl_error(EX_NOINPUT, "topic %s is empty: fill it with 'mqctl bench produce --topic %s'", o->topic, o->topic);
+		return ctl_error(EX_NOINPUT,
+				 "topic %s is empty: fill it with 'mqctl bench produce --topic %s'",
+				 o->topic, o->topic);
 	return run(ctl, o, readers);
 }
 
@@ -87,7 +94,8 @@ const struct verb verb_bench_consume = {
 	.name = "bench consume",
 	.operands = "",
 	.summary = "Measure reading a filled topic from beginning to end",
-	.details = "Each queue is pulled by itself, one pull after the other; the latency is that of a pull. No offsets are committed.",
+	.details = "Each queue is pulled by itself, one pull after the other; the latency is that of a "
+		   "pull. No offsets are committed.",
 	.lines = consume_lines,
 	.n_lines = N_ELEMENTS(consume_lines),
 	.options_size = sizeof(struct consume_options),

@@ -1,5 +1,5 @@
-/* mqctl bench e2e: sends at a rate and receives with long polls on other connections; the time from when a message was due
- * to be sent until its consumer had it. */
+/* mqctl bench e2e: sends at a rate and receives with long polls on other connections; the time from when a
+ * message was due to be sent until its consumer had it. */
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -24,17 +24,27 @@ struct e2e_options {
 #define E2E(member) offsetof(struct e2e_options, member)
 
 static const struct arg_line e2e_lines[] = {
-	{ 't', "topic", ARG_TEXT, "TOPIC", E2E(topic), "mqbench", 0, 0, NULL, "topic to use; created when it is not there" },
-	{ 0, "queues", ARG_INT, "N", E2E(queues), "8", 1, 65535, NULL, "queues per broker of a topic that is created" },
+	{ 't', "topic", ARG_TEXT, "TOPIC", E2E(topic), "mqbench", 0, 0, NULL,
+	  "topic to use; created when it is not there" },
+	{ 0, "queues", ARG_INT, "N", E2E(queues), "8", 1, 65535, NULL,
+	  "queues per broker of a topic that is created" },
 	{ 'r', "rate", ARG_INT, "N", E2E(rate), "1000", 1, 100000000, NULL, "messages per second" },
-	{ 'c', "connections", ARG_INT, "N", E2E(connections), "2", 1, 10000, NULL, "connections to send on" },
-	{ 'C', "consumers", ARG_INT, "N", E2E(consumers), "2", 1, 10000, NULL, "connections to receive on; they share the queues" },
-	{ 'i', "in-flight", ARG_INT, "N", E2E(in_flight), "1000", 1, 100000, NULL, "requests without an answer on each connection" },
-	{ 's', "size", ARG_SIZE, "BYTES", E2E(size), "1k", LOAD_STAMP_SIZE, 4194304, NULL, "size of a body" },
-	{ 'B', "batch", ARG_INT, "N", E2E(batch), "1", 1, TEMPLATE_BATCH_MAX, NULL, "messages per request" },
-	{ 'd', "duration", ARG_DURATION, "TIME", E2E(duration_ms), "10s", 1, 86400000, NULL, "how long to measure" },
-	{ 'w', "warmup", ARG_DURATION, "TIME", E2E(warmup_ms), "1s", 0, 3600000, NULL, "load before measuring" },
-	{ 'g', "group", ARG_TEXT, "GROUP", E2E(group), MQ_TOOLS_GROUP, 0, 0, NULL, "consumer group that the broker sees; nothing is committed" },
+	{ 'c', "connections", ARG_INT, "N", E2E(connections), "2", 1, 10000, NULL,
+	  "connections to send on" },
+	{ 'C', "consumers", ARG_INT, "N", E2E(consumers), "2", 1, 10000, NULL,
+	  "connections to receive on; they share the queues" },
+	{ 'i', "in-flight", ARG_INT, "N", E2E(in_flight), "1000", 1, 100000, NULL,
+	  "requests without an answer on each connection" },
+	{ 's', "size", ARG_SIZE, "BYTES", E2E(size), "1k", LOAD_STAMP_SIZE, 4194304, NULL,
+	  "size of a body" },
+	{ 'B', "batch", ARG_INT, "N", E2E(batch), "1", 1, TEMPLATE_BATCH_MAX, NULL,
+	  "messages per request" },
+	{ 'd', "duration", ARG_DURATION, "TIME", E2E(duration_ms), "10s", 1, 86400000, NULL,
+	  "how long to measure" },
+	{ 'w', "warmup", ARG_DURATION, "TIME", E2E(warmup_ms), "1s", 0, 3600000, NULL,
+	  "load before measuring" },
+	{ 'g', "group", ARG_TEXT, "GROUP", E2E(group), MQ_TOOLS_GROUP, 0, 0, NULL,
+	  "consumer group that the broker sees; nothing is committed" },
 	{ 0, "quiet", ARG_FLAG, NULL, E2E(quiet), NULL, 0, 0, NULL, "no progress lines" },
 };
 
@@ -81,7 +91,8 @@ static void wait_for_arrival(struct ctl *ctl, struct load *l, const struct e2e *
 	}
 }
 
-static int run(struct ctl *ctl, const struct e2e_options *o, struct load *l, struct readers *readers, struct e2e *e)
+static int run(struct ctl *ctl, const struct e2e_options *o, struct load *l, struct readers *readers,
+	       struct e2e *e)
 {
 	struct readers_stats *stats = readers_stats(readers);
 	struct bench_watch watch = { .ctl = ctl, .progress = progress, .user = readers, .is_quiet = o->quiet };
@@ -124,7 +135,9 @@ static int run(struct ctl *ctl, const struct e2e_options *o, struct load *l, str
 		.bytes = stats->bytes,
 		.errors = load_stats(l)->errors,
 		.unsent = unsent,
-		.lost = !was_interrupted && load_stats(l)->acked > e->received ? load_stats(l)->acked - e->received : 0,
+		.lost = !was_interrupted && load_stats(l)->acked > e->received
+				? load_stats(l)->acked - e->received
+				: 0,
 		.latency = &stats->latency,
 		.cpu_seconds = cpu_seconds,
 		.first_error = load_stats(l)->errors > 0 ? &load_stats(l)->first_error : NULL,
@@ -173,7 +186,8 @@ const struct verb verb_bench_e2e = {
 	.name = "bench e2e",
 	.operands = "",
 	.summary = "Measure the time from sending to receiving at a given rate",
-	.details = "The latency counts from when a message was due to be sent, so that waiting behind a stall is in it.",
+	.details = "The latency counts from when a message was due to be sent, so that waiting behind a "
+		   "stall is in it.",
 	.lines = e2e_lines,
 	.n_lines = N_ELEMENTS(e2e_lines),
 	.options_size = sizeof(struct e2e_options),

@@ -18,20 +18,28 @@ struct produce_options {
 #define PRODUCE(member) offsetof(struct produce_options, member)
 
 static const struct arg_line produce_lines[] = {
-	{ 't', "topic", ARG_TEXT, "TOPIC", PRODUCE(topic), "mqbench", 0, 0, NULL, "topic to send to; created when it is not there" },
-	{ 0, "queues", ARG_INT, "N", PRODUCE(queues), "8", 1, 65535, NULL, "queues per broker of a topic that is created" },
-	{ 'c', "connections", ARG_INT, "N", PRODUCE(connections), "4", 1, 10000, NULL, "connections to send on" },
+	{ 't', "topic", ARG_TEXT, "TOPIC", PRODUCE(topic), "mqbench", 0, 0, NULL,
+	  "topic to send to; created when it is not there" },
+	{ 0, "queues", ARG_INT, "N", PRODUCE(queues), "8", 1, 65535, NULL,
+	  "queues per broker of a topic that is created" },
+	{ 'c', "connections", ARG_INT, "N", PRODUCE(connections), "4", 1, 10000, NULL,
+	  "connections to send on" },
 	{ 'i', "in-flight", ARG_INT, "N", PRODUCE(in_flight), "32", 1, 100000, NULL,
 	  "requests without an answer on each connection; 1: one after the other" },
 	{ 's', "size", ARG_SIZE, "BYTES", PRODUCE(size), "1k", 1, 4194304, NULL, "size of a body" },
-	{ 'B', "batch", ARG_INT, "N", PRODUCE(batch), "1", 1, TEMPLATE_BATCH_MAX, NULL, "messages per request" },
+	{ 'B', "batch", ARG_INT, "N", PRODUCE(batch), "1", 1, TEMPLATE_BATCH_MAX, NULL,
+	  "messages per request" },
 	{ 'r', "rate", ARG_INT, "N", PRODUCE(rate), "0", 0, 100000000, NULL,
-	  "messages per second, in an open loop: latency counts from when a message was due; 0: as fast as answers come" },
-	{ 'd', "duration", ARG_DURATION, "TIME", PRODUCE(duration_ms), "10s", 1, 86400000, NULL, "how long to measure" },
-	{ 'm', "messages", ARG_INT, "N", PRODUCE(messages), NULL, 1, INT64_MAX, NULL, "stop after N messages, however long it takes" },
+	  "messages per second, in an open loop: latency counts from when a message was due; 0: as fast as "
+	  "answers come" },
+	{ 'd', "duration", ARG_DURATION, "TIME", PRODUCE(duration_ms), "10s", 1, 86400000, NULL,
+	  "how long to measure" },
+	{ 'm', "messages", ARG_INT, "N", PRODUCE(messages), NULL, 1, INT64_MAX, NULL,
+	  "stop after N messages, however long it takes" },
 	{ 'w', "warmup", ARG_DURATION, "TIME", PRODUCE(warmup_ms), "1s", 0, 3600000, NULL,
 	  "load before measuring; not with --messages" },
-	{ 'g', "group", ARG_TEXT, "GROUP", PRODUCE(group), "mqctl-bench", 0, 0, NULL, "producer group that the broker sees" },
+	{ 'g', "group", ARG_TEXT, "GROUP", PRODUCE(group), "mqctl-bench", 0, 0, NULL,
+	  "producer group that the broker sees" },
 	{ 0, "quiet", ARG_FLAG, NULL, PRODUCE(quiet), NULL, 0, 0, NULL, "no progress lines" },
 };
 
@@ -45,7 +53,8 @@ static struct bench_progress progress(void *user)
 	const struct produce *p = user;
 	struct load_stats *stats = load_stats(p->load);
 
-	return (struct bench_progress){ stats->acked, stats->acked * (uint64_t)p->options->size, &stats->interval };
+	return (struct bench_progress){ stats->acked, stats->acked * (uint64_t)p->options->size,
+					&stats->interval };
 }
 
 /* What was counted up to a moment: the end of the warm-up, the end of the load. */
@@ -66,7 +75,8 @@ static struct span span_now(struct load *l)
 	};
 }
 
-static void measure(struct ctl *ctl, const struct produce_options *o, struct load *l, struct span *start, struct span *end)
+static void measure(struct ctl *ctl, const struct produce_options *o, struct load *l, struct span *start,
+		    struct span *end)
 {
 	bool was_interrupted = false;
 
@@ -140,7 +150,8 @@ const struct verb verb_bench_produce = {
 	.name = "bench produce",
 	.operands = "",
 	.summary = "Measure sending: throughput and latency",
-	.details = "Every message is a SEND_MESSAGE_V2 as the Java client sends it, with a unique id; with --batch SEND_BATCH_MESSAGE.",
+	.details = "Every message is a SEND_MESSAGE_V2 as the Java client sends it, with a unique id; with "
+		   "--batch SEND_BATCH_MESSAGE.",
 	.lines = produce_lines,
 	.n_lines = N_ELEMENTS(produce_lines),
 	.options_size = sizeof(struct produce_options),

@@ -102,8 +102,8 @@ static const struct mq_puller_events reader_events = {
 	.on_failure = reader_on_failure,
 };
 
-static int reader_init(struct readers *r, struct reader *reader, const struct mq_topic_broker *b, int32_t queue_id,
-		       struct mq_failure *f)
+static int reader_init(struct readers *r, struct reader *reader, const struct mq_topic_broker *b,
+		       int32_t queue_id, struct mq_failure *f)
 {
 	struct mq_hop hop = mq_topic_route_hop(b);
 	int64_t min, max;
@@ -114,7 +114,8 @@ static int reader_init(struct readers *r, struct reader *reader, const struct mq
 	r->n++;
 	error = mq_admin_offset(r->ctl->client, &hop, MQ_GET_MAX_OFFSET, r->cfg.topic, queue_id, 0, &max, f);
 	if (error >= 0)
-		error = mq_admin_offset(r->ctl->client, &hop, MQ_GET_MIN_OFFSET, r->cfg.topic, queue_id, 0, &min, f);
+		error = mq_admin_offset(r->ctl->client, &hop, MQ_GET_MIN_OFFSET, r->cfg.topic, queue_id, 0,
+					&min, f);
 	if (error < 0)
 		return error;
 	reader->start = r->cfg.from_end ? max : min;
@@ -149,11 +150,14 @@ static int readers_init(struct readers *r, struct mq_failure *f)
 				return error;
 		}
 	}
-	return r->n > 0 ? 0 : mq_failure_local(f, -EACCES, "topic %s has no queue that can be read", r->cfg.topic);
+	return r->n > 0 ? 0
+			: mq_failure_local(f, -EACCES, "topic %s has no queue that can be read",
+					   r->cfg.topic);
 }
 
 int readers_new(struct readers **ret, struct ctl *ctl, const struct readers_config *cfg,
-		int64_t (*on_record)(const struct mq_record *r, int64_t now_ns, void *user), void *user, struct mq_failure *f)
+		int64_t (*on_record)(const struct mq_record *r, int64_t now_ns, void *user), void *user,
+		struct mq_failure *f)
 {
 	_cleanup_(readers_freep) struct readers *r = calloc(1, sizeof *r);
 	int error;

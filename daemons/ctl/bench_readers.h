@@ -11,7 +11,7 @@ struct readers_config {
 	const struct mq_topic_route *route; /* borrowed */
 	unsigned connections;
 	int32_t max_messages;               /* per pull */
-	bool from_end;                      /* start at what comes in from now on, and long-poll; else at the beginning */
+	bool from_end; /* start at what comes in from now on, and long-poll; else at the beginning */
 	bool is_endless;                    /* begin again when a queue was read to its end */
 };
 
@@ -24,10 +24,11 @@ struct readers_stats {
 	struct mq_failure failure;
 };
 
-/* `on_record` returns what the record adds to the latencies in ns, or a negative number: not counted at all. NULL: every record
- * counts, and the time of each pull goes into the latencies. */
+/* `on_record` returns what the record adds to the latencies in ns, or a negative number: not counted at
+ * all. NULL: every record counts, and the time of each pull goes into the latencies. */
 int readers_new(struct readers **ret, struct ctl *ctl, const struct readers_config *cfg,
-		int64_t (*on_record)(const struct mq_record *r, int64_t now_ns, void *user), void *user, struct mq_failure *f) _must_check_;
+		int64_t (*on_record)(const struct mq_record *r, int64_t now_ns, void *user), void *user,
+		struct mq_failure *f) _must_check_;
 struct readers *readers_free(struct readers *r);
 DEFINE_CLEANUP(struct readers *, readers_free)
 /* Starts the pulls. */

@@ -21,10 +21,12 @@ static const struct arg_line cluster_lines[] = {
 };
 
 static const struct column cluster_columns[] = {
-	{ "CLUSTER", "cluster", COLUMN_TEXT },	  { "BROKER", "broker", COLUMN_TEXT },	      { "ID", "brokerId", COLUMN_NUMBER },
-	{ "ADDRESS", "address", COLUMN_TEXT },	  { "VERSION", "version", COLUMN_TEXT },      { "IN/S", "inTps", COLUMN_NUMBER },
-	{ "OUT/S", "outTps", COLUMN_NUMBER },	  { "IN TODAY", "inToday", COLUMN_NUMBER },   { "OUT TODAY", "outToday", COLUMN_NUMBER },
-	{ "DISK%", "diskPercent", COLUMN_NUMBER }, { "UPTIME", "uptime", COLUMN_TEXT },      { "STATE", "state", COLUMN_TEXT },
+	{ "CLUSTER", "cluster", COLUMN_TEXT },	    { "BROKER", "broker", COLUMN_TEXT },
+	{ "ID", "brokerId", COLUMN_NUMBER },	    { "ADDRESS", "address", COLUMN_TEXT },
+	{ "VERSION", "version", COLUMN_TEXT },	    { "IN/S", "inTps", COLUMN_NUMBER },
+	{ "OUT/S", "outTps", COLUMN_NUMBER },	    { "IN TODAY", "inToday", COLUMN_NUMBER },
+	{ "OUT TODAY", "outToday", COLUMN_NUMBER }, { "DISK%", "diskPercent", COLUMN_NUMBER },
+	{ "UPTIME", "uptime", COLUMN_TEXT },	    { "STATE", "state", COLUMN_TEXT },
 };
 
 static struct mq_slice runtime_text(const struct mq_json_node *table, const char *key)
@@ -45,9 +47,11 @@ static void cell_tps(struct table *t, struct mq_slice text)
 	table_cell(t, "%.1f", strtod(number, NULL));
 }
 
-static void cell_today(struct table *t, const struct mq_json_node *table, const char *now_key, const char *morning_key)
+static void cell_today(struct table *t, const struct mq_json_node *table, const char *now_key,
+		       const char *morning_key)
 {
-	int64_t now = mq_json_i64(mq_json_get(table, now_key), -1), morning = mq_json_i64(mq_json_get(table, morning_key), -1);
+	int64_t now = mq_json_i64(mq_json_get(table, now_key), -1),
+		morning = mq_json_i64(mq_json_get(table, morning_key), -1);
 
 	if (now < 0 || morning < 0)
 		table_cell(t, "%s", "");
@@ -74,7 +78,9 @@ static void runtime_cells(struct table *t, const struct mq_json_node *table, int
 		table_cell(t, "%.1f", disk * 100);
 	else
 		table_cell(t, "%s", "");
-	table_cell(t, "%s", boot_ms > 0 && now_ms >= boot_ms ? times_format_duration(now_ms - boot_ms, duration) : "");
+	table_cell(t, "%s",
+		   boot_ms > 0 && now_ms >= boot_ms ? times_format_duration(now_ms - boot_ms, duration)
+						    : "");
 	table_cell(t, "%s", "up");
 }
 
@@ -140,12 +146,14 @@ struct ping_options {
 };
 
 static const struct arg_line ping_lines[] = {
-	{ 'c', "count", ARG_INT, "N", offsetof(struct ping_options, count), "3", 1, 1000000, NULL, "ask every server N times" },
+	{ 'c', "count", ARG_INT, "N", offsetof(struct ping_options, count), "3", 1, 1000000, NULL,
+	  "ask every server N times" },
 };
 
 static const struct column ping_columns[] = {
-	{ "SERVER", "server", COLUMN_TEXT },   { "NAME", "name", COLUMN_TEXT },	     { "ADDRESS", "address", COLUMN_TEXT },
-	{ "MIN MS", "minMs", COLUMN_NUMBER }, { "AVG MS", "avgMs", COLUMN_NUMBER }, { "MAX MS", "maxMs", COLUMN_NUMBER },
+	{ "SERVER", "server", COLUMN_TEXT },   { "NAME", "name", COLUMN_TEXT },
+	{ "ADDRESS", "address", COLUMN_TEXT }, { "MIN MS", "minMs", COLUMN_NUMBER },
+	{ "AVG MS", "avgMs", COLUMN_NUMBER },  { "MAX MS", "maxMs", COLUMN_NUMBER },
 	{ "STATE", "state", COLUMN_TEXT },
 };
 

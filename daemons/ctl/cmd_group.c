@@ -29,7 +29,8 @@ static const struct arg_line list_lines[] = {
 /* A group over its brokers. */
 struct group_sum {
 	UT_hash_handle hh;
-	unsigned n_brokers, n_members; /* members: the most that one broker knows, since members connect to all brokers */
+	unsigned n_brokers;
+	unsigned n_members; /* the most that one broker knows: members connect to all brokers */
 	int32_t retry_max_times;
 	bool may_consume;
 	char name[];
@@ -37,7 +38,8 @@ struct group_sum {
 
 static bool is_system_group(const char *name)
 {
-	static const char *const exact[] = { "TOOLS_CONSUMER", "FILTERSRV_CONSUMER", "SELF_TEST_C_GROUP", "SELF_TEST_P_GROUP",
+	static const char *const exact[] = { "TOOLS_CONSUMER",	   "FILTERSRV_CONSUMER",
+					     "SELF_TEST_C_GROUP",  "SELF_TEST_P_GROUP",
 					     "__MONITOR_CONSUMER", "CLIENT_INNER_PRODUCER" };
 
 	for (unsigned i = 0; i < N_ELEMENTS(exact); i++)
@@ -65,7 +67,8 @@ static int group_add(struct group_sum **groups, struct mq_slice name, const stru
 	return 0;
 }
 
-static int read_groups(struct ctl *ctl, const struct mq_hop *hop, struct group_sum **groups, struct mq_failure *f)
+static int read_groups(struct ctl *ctl, const struct mq_hop *hop, struct group_sum **groups,
+		       struct mq_failure *f)
 {
 	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
 	struct mq_command cmd;
@@ -187,8 +190,10 @@ struct lag_options {
 };
 
 static const struct arg_line lag_lines[] = {
-	{ 't', "topic", ARG_TEXT, "TOPIC", offsetof(struct lag_options, topic), NULL, 0, 0, NULL, "only the queues of this topic" },
-	{ 0, "total", ARG_FLAG, NULL, offsetof(struct lag_options, total), NULL, 0, 0, NULL, "one line per topic instead of one per queue" },
+	{ 't', "topic", ARG_TEXT, "TOPIC", offsetof(struct lag_options, topic), NULL, 0, 0, NULL,
+	  "only the queues of this topic" },
+	{ 0, "total", ARG_FLAG, NULL, offsetof(struct lag_options, total), NULL, 0, 0, NULL,
+	  "one line per topic instead of one per queue" },
 };
 
 struct lag_row {
@@ -231,8 +236,8 @@ static int lag_add(struct lag_rows *rows, const struct mq_queue_name *q, const s
 	return row->topic && row->broker ? 0 : -ENOMEM;
 }
 
-static int read_lag(struct ctl *ctl, const struct mq_broker *b, const char *group, const char *topic, struct lag_rows *rows,
-		    struct mq_failure *f)
+static int read_lag(struct ctl *ctl, const struct mq_broker *b, const char *group, const char *topic,
+		    struct lag_rows *rows, struct mq_failure *f)
 {
 	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
 	struct mq_hop hop = mq_broker_hop(b);
@@ -296,7 +301,9 @@ static void lag_cells(const struct ctl *ctl, struct table *t, const struct lag_r
 	table_cell(t, "%lld", (long long)row->consumer_offset);
 	table_cell(t, "%lld", (long long)(row->broker_offset - row->consumer_offset));
 	if (row->last_ms > 0)
-		table_cell(t, "%s", ctl->format == FORMAT_JSON ? times_format_utc(row->last_ms, time) : times_format(row->last_ms, time));
+		table_cell(t, "%s",
+			   ctl->format == FORMAT_JSON ? times_format_utc(row->last_ms, time)
+						      : times_format(row->last_ms, time));
 	else
 		table_cell(t, "%s", "");
 }
@@ -355,8 +362,9 @@ static int cmd_lag(struct ctl *ctl, const void *options, char **operands, unsign
 		return ctl_fail(ctl, &f);
 	/* Brokers answer an unknown group like one that has committed nothing: with an empty table. */
 	if (rows.n == 0)
-		return ctl_error(EX_NOINPUT, "group %s has committed no offsets%s%s: see 'mqctl group list'", operands[0],
-				 o->topic ? " in topic " : "", o->topic ? o->topic : "");
+		return ctl_error(EX_NOINPUT,
+				 "group %s has committed no offsets%s%s: see 'mqctl group list'",
+				 operands[0], o->topic ? " in topic " : "", o->topic ? o->topic : "");
 	qsort(rows.items, rows.n, sizeof *rows.items, compare_lags);
 	return o->total ? print_totals(ctl, &rows) : print_lag(ctl, &rows);
 }

@@ -6,10 +6,11 @@
 
 #include "daemons/ctl/ctl.h"
 #include "libmq/client/producer.h"
+#include "libmq/wire/codes.h"
 
 enum {
-	IN_FLIGHT_MAX = 64,       /* sends under way with --lines and --count */
-	BODY_MAX = 64 << 20,      /* bytes read from a file; brokers take 4 MiB by default and say so themselves */
+	IN_FLIGHT_MAX = 64, /* sends under way with --lines and --count */
+	BODY_MAX = 64 << 20, /* bytes of a file; brokers take 4 MiB by default and say so themselves */
 };
 
 struct send_options {
@@ -23,16 +24,24 @@ struct send_options {
 #define SEND(member) offsetof(struct send_options, member)
 
 static const struct arg_line send_lines[] = {
-	{ 'f', "file", ARG_TEXT, "FILE", SEND(file), NULL, 0, 0, NULL, "read the body from FILE, '-' for standard input" },
-	{ 'l', "lines", ARG_FLAG, NULL, SEND(lines), NULL, 0, 0, NULL, "every line of the input is a message of its own" },
-	{ 't', "tag", ARG_TEXT, "TAG", SEND(tag), NULL, 0, 0, NULL, "tag of the message, which consumers filter by" },
-	{ 'k', "key", ARG_LIST, "KEY", SEND(keys), NULL, 0, 0, NULL, "key to find the message by; may be given several times" },
+	{ 'f', "file", ARG_TEXT, "FILE", SEND(file), NULL, 0, 0, NULL,
+	  "read the body from FILE, '-' for standard input" },
+	{ 'l', "lines", ARG_FLAG, NULL, SEND(lines), NULL, 0, 0, NULL,
+	  "every line of the input is a message of its own" },
+	{ 't', "tag", ARG_TEXT, "TAG", SEND(tag), NULL, 0, 0, NULL,
+	  "tag of the message, which consumers filter by" },
+	{ 'k', "key", ARG_LIST, "KEY", SEND(keys), NULL, 0, 0, NULL,
+	  "key to find the message by; may be given several times" },
 	{ 'p', "property", ARG_LIST, "NAME=VALUE", SEND(properties), NULL, 0, 0, NULL,
 	  "property of the message; may be given several times" },
-	{ 'q', "queue", ARG_INT, "ID", SEND(queue_id), "-1", -1, 65535, NULL, "send to this queue; -1: to the queues in turn" },
-	{ 'c', "count", ARG_INT, "N", SEND(count), "1", 1, 1000000000, NULL, "send the same message N times" },
-	{ 'g', "group", ARG_TEXT, "GROUP", SEND(group), "mqctl", 0, 0, NULL, "producer group that the broker sees" },
-	{ 0, "oneway", ARG_FLAG, NULL, SEND(oneway), NULL, 0, 0, NULL, "do not wait for an answer: fast, and nobody learns of a loss" },
+	{ 'q', "queue", ARG_INT, "ID", SEND(queue_id), "-1", -1, 65535, NULL,
+	  "send to this queue; -1: to the queues in turn" },
+	{ 'c', "count", ARG_INT, "N", SEND(count), "1", 1, 1000000000, NULL,
+	  "send the same message N times" },
+	{ 'g', "group", ARG_TEXT, "GROUP", SEND(group), "mqctl", 0, 0, NULL,
+	  "producer group that the broker sees" },
+	{ 0, "oneway", ARG_FLAG, NULL, SEND(oneway), NULL, 0, 0, NULL,
+	  "do not wait for an answer: fast, and nobody learns of a loss" },
 };
 
 /* A run of sends. Lives until the last callback. */
@@ -49,13 +58,28 @@ struct send_run {
 	struct json_out json;
 };
 
+/* Stored, but not as safely as the broker is set up to. */
+static const char *warning_text(int code)
+{
+	switch (code) {
+	case MQ_FLUSH_DISK_TIMEOUT:
+		return " flush-timeout";
+	case MQ_SLAVE_NOT_AVAILABLE:
+		return " no-slave";
+	case MQ_FLUSH_SLAVE_TIMEOUT:
+		return " slave-timeout";
+	default:
+		return "";
+	}
+}
+
 static void print_result(struct send_run *run, const struct mq_send_result *r)
 {
 	struct mq_json_writer *w = &run->json.w;
 
 	if (run->ctl->format != FORMAT_JSON) {
-		printf("%s %d %lld %s%s\n", r->broker, r->queue_id, (long long)r->queue_offset, r->unique_id,
-		       r->code == 0 ? "" : r->code == 10 ? " flush-timeout" : r->code == 11 ? " no-slave" : " slave-timeout");
+		printf("%s %d %lld %s%s\n", r->broker, r->queue_id, (long long)r->queue_offset,
+		       r->unique_id, warning_text(r->code));
 		return;
 	}
 	mq_json_open_object(w);
@@ -224,10 +248,12 @@ static char *join_keys(const struct arg_list *keys)
 	return joined;
 }
 
-/* Names that the client or the broker set themselves: a property of that name would change what the message means. */
+/* Names that the client or the broker set themselves: a property of that name would change what the message
+ * means. */
 static bool is_reserved(struct mq_slice name)
 {
-	static const char *const reserved[] = { MQ_PROPERTY_KEYS, MQ_PROPERTY_TAGS, MQ_PROPERTY_UNIQ_KEY, MQ_PROPERTY_WAIT };
+	static const char *const reserved[] = { MQ_PROPERTY_KEYS, MQ_PROPERTY_TAGS, MQ_PROPERTY_UNIQ_KEY,
+						MQ_PROPERTY_WAIT };
 
 	for (unsigned i = 0; i < N_ELEMENTS(reserved); i++)
 		if (mq_slice_is(name, reserved[i]))
@@ -235,7 +261,8 @@ static bool is_reserved(struct mq_slice name)
 	return false;
 }
 
-static int split_properties(const struct verb *verb, const struct arg_list *list, struct mq_property properties[ARG_LIST_MAX])
+static int split_properties(const struct verb *verb, const struct arg_list *list,
+			    struct mq_property properties[ARG_LIST_MAX])
 {
 	for (unsigned i = 0; i < list->n; i++) {
 		const char *text = list->items[i], *equal = strchr(text, '=');
@@ -245,7 +272,7 @@ static int split_properties(const struct verb *verb, const struct arg_list *list
 		properties[i].name = (struct mq_slice){ text, (size_t)(equal - text) };
 		properties[i].value = mq_slice_of(equal + 1);
 		if (is_reserved(properties[i].name))
-			return ctl_usage(verb, "--property %s: the name is taken by the protocol, use --tag and --key", text);
+			return ctl_usage(verb, "--property %s: a name of the protocol, use --tag and --key", text);
 		if (strpbrk(text, "\x01\x02"))
 			return ctl_usage(verb, "--property: bytes 1 and 2 are not possible in a property");
 	}
@@ -267,9 +294,11 @@ static int finish(struct send_run *run, int r)
 	if (r >= 0)
 		return 0;
 	if (r == -EINTR)
-		return ctl_error(EXIT_INTERRUPTED, "interrupted after %llu messages", (unsigned long long)run->n_sent);
+		return ctl_error(EXIT_INTERRUPTED, "interrupted after %llu messages",
+				 (unsigned long long)run->n_sent);
 	if (run->n_sent > 0)
-		fprintf(stderr, "mqctl: %llu messages were sent before this:\n", (unsigned long long)run->n_sent);
+		fprintf(stderr, "mqctl: %llu messages were sent before this:\n",
+			(unsigned long long)run->n_sent);
 	if (run->failure.stage == MQ_STAGE_LOCAL && r == -ENOENT)
 		return ctl_error(EX_NOINPUT, "%s", run->failure.why);
 	return ctl_fail(run->ctl, &run->failure);
@@ -294,9 +323,11 @@ static int cmd_send(struct ctl *ctl, const void *options, char **operands, unsig
 	int code;
 
 	if (n_operands == 2 && (o->file || o->lines))
-		return ctl_usage(ctl->verb, "the body is given twice: as an argument and with --%s", o->file ? "file" : "lines");
+		return ctl_usage(ctl->verb, "the body is given twice: as an argument and with --%s",
+				 o->file ? "file" : "lines");
 	if (n_operands == 1 && !o->file && isatty(STDIN_FILENO) && !o->lines)
-		return ctl_usage(ctl->verb, "no body: give it as an argument, with --file, or on standard input");
+		return ctl_usage(ctl->verb,
+				 "no body: give it as an argument, with --file, or on standard input");
 	code = split_properties(ctl->verb, &o->properties, properties);
 	if (code != 0)
 		return code;
@@ -322,7 +353,8 @@ const struct verb verb_send = {
 	.min_operands = 1,
 	.max_operands = 2,
 	.summary = "Send a message, or one per line of the input",
-	.details = "Prints a line per message: broker, queue, offset, unique id. Without BODY and --file the body is read from\n"
+	.details = "Prints a line per message: broker, queue, offset, unique id. Without BODY and --file "
+		   "the body is read from\n"
 		   "standard input.",
 	.lines = send_lines,
 	.n_lines = N_ELEMENTS(send_lines),

@@ -1,8 +1,9 @@
 /* mqctl tail: what is in a topic, and what comes in.
  *
- * Without a group each queue is read by itself and nothing is left behind at the broker. Two ways: the last messages of the
- * topic are gathered from the ends of all queues, sorted by store time and printed; from a start on (the beginning, a time, or now
- * with -f) the queues are printed as they answer. With --group we join it as one more member. */
+ * Without a group each queue is read by itself and nothing is left behind at the broker. Two ways: the last
+ * messages of the topic are gathered from the ends of all queues, sorted by store time and printed; from a
+ * start on (the beginning, a time, or now with -f) the queues are printed as they answer. With --group we
+ * join it as one more member. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,16 +33,22 @@ struct tail_options {
 #define TAIL(member) offsetof(struct tail_options, member)
 
 static const struct arg_line tail_lines[] = {
-	{ 'f', "follow", ARG_FLAG, NULL, TAIL(follow), NULL, 0, 0, NULL, "go on printing messages as they arrive" },
-	{ 0, "from-beginning", ARG_FLAG, NULL, TAIL(from_beginning), NULL, 0, 0, NULL, "start with the oldest message" },
+	{ 'f', "follow", ARG_FLAG, NULL, TAIL(follow), NULL, 0, 0, NULL,
+	  "go on printing messages as they arrive" },
+	{ 0, "from-beginning", ARG_FLAG, NULL, TAIL(from_beginning), NULL, 0, 0, NULL,
+	  "start with the oldest message" },
 	{ 0, "from", ARG_TIME, "TIME", TAIL(from_ms), NULL, 0, 0, NULL,
 	  "start with the first message stored at TIME or later: 2026-01-31T12:00, 12:00, -10m, today" },
 	{ 'c', "count", ARG_INT, "N", TAIL(count), NULL, 1, INT64_MAX, NULL,
-	  "print N messages and stop; without a start and -f: of the last N (default 10) those that match" },
+	  "print N messages and stop; without a start and -f: of the last N (default 10) those that "
+	  "match" },
 	{ 'g', "group", ARG_TEXT, "GROUP", TAIL(group), NULL, 0, 0, NULL,
-	  "read as a member of the consumer group: share the queues with the others, go on where it was, commit what was printed" },
-	{ 't', "tag", ARG_TEXT, "EXPRESSION", TAIL(tag), NULL, 0, 0, NULL, "only messages with these tags: 'TagA || TagB'" },
-	{ 'q', "queue", ARG_INT, "ID", TAIL(queue_id), "-1", -1, 65535, NULL, "only this queue of each broker; -1: all" },
+	  "read as a member of the consumer group: share the queues with the others, go on where it was, "
+	  "commit what was printed" },
+	{ 't', "tag", ARG_TEXT, "EXPRESSION", TAIL(tag), NULL, 0, 0, NULL,
+	  "only messages with these tags: 'TagA || TagB'" },
+	{ 'q', "queue", ARG_INT, "ID", TAIL(queue_id), "-1", -1, 65535, NULL,
+	  "only this queue of each broker; -1: all" },
 	{ 'r', "raw", ARG_FLAG, NULL, TAIL(raw), NULL, 0, 0, NULL, "print bodies and nothing else" },
 };
 
@@ -115,7 +122,8 @@ static int take_record(struct tail *t, const struct mq_record *r, struct mq_slic
 {
 	int error;
 
-	if (t->options->tag && !mq_tag_matches(t->options->tag, mq_properties_get(r->properties, MQ_PROPERTY_TAGS)))
+	if (t->options->tag &&
+	    !mq_tag_matches(t->options->tag, mq_properties_get(r->properties, MQ_PROPERTY_TAGS)))
 		return 0;
 	if (t->is_keeping)
 		return keep(t, r, bytes, broker);
@@ -126,7 +134,8 @@ static int take_record(struct tail *t, const struct mq_record *r, struct mq_slic
 }
 
 /* Prints what was answered. *ret_next is where to go on: behind the last message that was printed. */
-static int take_batch(struct tail *t, const struct mq_pull_batch *batch, int64_t end, const char *broker, int64_t *ret_next)
+static int take_batch(struct tail *t, const struct mq_pull_batch *batch, int64_t end, const char *broker,
+		      int64_t *ret_next)
 {
 	struct mq_slice rest = batch->records;
 	struct mq_record record;
@@ -234,14 +243,17 @@ static int find_queues(struct tail *t, struct mq_failure *f)
 	}
 	if (t->n_queues == 0)
 		return t->options->queue_id >= 0
-			       ? mq_failure_local(f, -ENOENT, "topic %s has no queue %d", t->topic, (int)t->options->queue_id)
-			       : mq_failure_local(f, -ENOENT, "topic %s has no queue that can be read", t->topic);
+			       ? mq_failure_local(f, -ENOENT, "topic %s has no queue %d", t->topic,
+						  (int)t->options->queue_id)
+			       : mq_failure_local(f, -ENOENT, "topic %s has no queue that can be read",
+						  t->topic);
 	return 0;
 }
 
 static int ask_offset(struct tail_queue *q, int code, int64_t *ret, struct mq_failure *f)
 {
-	return mq_admin_offset(q->tail->ctl->client, &q->hop, code, q->tail->topic, q->id, q->tail->options->from_ms, ret, f);
+	return mq_admin_offset(q->tail->ctl->client, &q->hop, code, q->tail->topic, q->id,
+			       q->tail->options->from_ms, ret, f);
 }
 
 /* Sets where each queue starts and, unless -f, ends: at what is there now. */
@@ -344,7 +356,8 @@ static int output_failed(int r)
 		return 0;
 	if (r == -EBADMSG)
 		return ctl_error(EX_PROTOCOL, "the broker sent a record that cannot be read");
-	return r == -ENOMEM ? ctl_no_memory() : ctl_error(EX_IOERR, "cannot write to standard output: %s", strerror(errno));
+	return r == -ENOMEM ? ctl_no_memory()
+			    : ctl_error(EX_IOERR, "cannot write to standard output: %s", strerror(errno));
 }
 
 static int tail_queues(struct tail *t)
@@ -400,7 +413,8 @@ static void member_on_assigned(unsigned n_queues, unsigned n_members, void *user
 	struct tail *t = user;
 
 	if (t->ctl->is_terminal)
-		fprintf(stderr, "mqctl: member of group %s: %u queues, %u members\n", t->options->group, n_queues, n_members);
+		fprintf(stderr, "mqctl: member of group %s: %u queues, %u members\n", t->options->group,
+			n_queues, n_members);
 }
 
 static void member_on_failure(const struct mq_failure *f, void *user)
@@ -464,7 +478,7 @@ static int cmd_tail(struct ctl *ctl, const void *options, char **operands, unsig
 	if (o->from_beginning && o->from_ms != NO_TIME)
 		return ctl_usage(ctl->verb, "--from-beginning and --from exclude each other");
 	if (o->group && o->queue_id >= 0)
-		return ctl_usage(ctl->verb, "a member of a group does not choose its queues: leave out --queue or --group");
+		return ctl_usage(ctl->verb, "--queue and --group exclude each other: the members share the queues");
 	if (message_printer_init(&t.printer, ctl->format, ctl->is_terminal, o->raw) < 0)
 		return ctl_no_memory();
 	errno = 0;
@@ -481,7 +495,8 @@ const struct verb verb_tail = {
 	.min_operands = 1,
 	.max_operands = 1,
 	.summary = "Print messages of a topic: the last ones, from a point in time, or as they arrive",
-	.details = "Without options: the last 10 messages. With -f alone: what arrives from now on. With --group messages count as\n"
+	.details = "Without options: the last 10 messages. With -f alone: what arrives from now on. With "
+		   "--group messages count as\n"
 		   "consumed and the command runs until --count is reached or Ctrl-C.",
 	.lines = tail_lines,
 	.n_lines = N_ELEMENTS(tail_lines),

@@ -36,13 +36,18 @@ static const int perm_bits[] = { MQ_PERM_BIT_READ | MQ_PERM_BIT_WRITE, MQ_PERM_B
 
 static const struct arg_line create_lines[] = {
 	{ 'q', "queues", ARG_INT, "N", CREATE(queues), "8", 1, 65535, NULL, "queues on each broker" },
-	{ 0, "read-queues", ARG_INT, "N", CREATE(read_queues), NULL, 1, 65535, NULL, "queues to read from, when not the same" },
-	{ 0, "write-queues", ARG_INT, "N", CREATE(write_queues), NULL, 1, 65535, NULL, "queues to write to, when not the same" },
-	{ 0, "perm", ARG_CHOICE, "PERM", CREATE(perm), "rw", 0, 0, perm_choices, "rw, r or w: what clients may do" },
-	{ 0, "order", ARG_FLAG, NULL, CREATE(order), NULL, 0, 0, NULL, "mark it as a topic whose order matters across brokers" },
+	{ 0, "read-queues", ARG_INT, "N", CREATE(read_queues), NULL, 1, 65535, NULL,
+	  "queues to read from, when not the same" },
+	{ 0, "write-queues", ARG_INT, "N", CREATE(write_queues), NULL, 1, 65535, NULL,
+	  "queues to write to, when not the same" },
+	{ 0, "perm", ARG_CHOICE, "PERM", CREATE(perm), "rw", 0, 0, perm_choices,
+	  "rw, r or w: what clients may do" },
+	{ 0, "order", ARG_FLAG, NULL, CREATE(order), NULL, 0, 0, NULL,
+	  "mark it as a topic whose order matters across brokers" },
 	{ 'a', "attribute", ARG_LIST, "KEY=VALUE", CREATE(attributes), NULL, 0, 0, NULL,
 	  "attribute such as message.type=FIFO; may be given several times" },
-	{ 0, "cluster", ARG_TEXT, "CLUSTER", CREATE(cluster), NULL, 0, 0, NULL, "only on the brokers of this cluster" },
+	{ 0, "cluster", ARG_TEXT, "CLUSTER", CREATE(cluster), NULL, 0, 0, NULL,
+	  "only on the brokers of this cluster" },
 };
 
 /* "+key=value,+key=value": upstream's form for "set these". */
@@ -71,7 +76,8 @@ static int check_attributes(const struct verb *verb, const struct arg_list *list
 	return 0;
 }
 
-static void create_row(struct table *t, const char *topic, const struct mq_broker *b, const struct mq_topic_config *c)
+static void create_row(struct table *t, const char *topic, const struct mq_broker *b,
+		       const struct mq_topic_config *c)
 {
 	table_cell(t, "%s", topic);
 	table_cell(t, "%s", *b->name ? b->name : b->address);
@@ -81,8 +87,9 @@ static void create_row(struct table *t, const char *topic, const struct mq_broke
 }
 
 static const struct column created_columns[] = {
-	{ "TOPIC", "topic", COLUMN_TEXT },	  { "BROKER", "broker", COLUMN_TEXT }, { "READ", "readQueues", COLUMN_NUMBER },
-	{ "WRITE", "writeQueues", COLUMN_NUMBER }, { "PERM", "perm", COLUMN_TEXT },
+	{ "TOPIC", "topic", COLUMN_TEXT },	 { "BROKER", "broker", COLUMN_TEXT },
+	{ "READ", "readQueues", COLUMN_NUMBER }, { "WRITE", "writeQueues", COLUMN_NUMBER },
+	{ "PERM", "perm", COLUMN_TEXT },
 };
 
 static int cmd_create(struct ctl *ctl, const void *options, char **operands, unsigned n_operands)
@@ -206,11 +213,13 @@ static int compare_sums(const struct topic_sum *a, const struct topic_sum *b)
 }
 
 static const struct column list_columns[] = {
-	{ "TOPIC", "topic", COLUMN_TEXT },	  { "BROKERS", "brokers", COLUMN_NUMBER }, { "READ", "readQueues", COLUMN_NUMBER },
-	{ "WRITE", "writeQueues", COLUMN_NUMBER }, { "PERM", "perm", COLUMN_TEXT },
+	{ "TOPIC", "topic", COLUMN_TEXT },	 { "BROKERS", "brokers", COLUMN_NUMBER },
+	{ "READ", "readQueues", COLUMN_NUMBER }, { "WRITE", "writeQueues", COLUMN_NUMBER },
+	{ "PERM", "perm", COLUMN_TEXT },
 };
 
-static int print_sums(struct ctl *ctl, const struct topic_sum *sums, const struct mq_broker_list *brokers, bool all)
+static int print_sums(struct ctl *ctl, const struct topic_sum *sums, const struct mq_broker_list *brokers,
+		      bool all)
 {
 	_cleanup_(table_freep) struct table *table = NULL;
 
@@ -283,7 +292,8 @@ static int compare_rows(const void *a, const void *b)
 	return (x->id > y->id) - (x->id < y->id);
 }
 
-static void describe_row(const struct ctl *ctl, struct table *t, const struct mq_topic_broker *b, const struct queue_row *q)
+static void describe_row(const struct ctl *ctl, struct table *t, const struct mq_topic_broker *b,
+			 const struct queue_row *q)
 {
 	char time[TIMES_TEXT_MAX];
 
@@ -294,7 +304,9 @@ static void describe_row(const struct ctl *ctl, struct table *t, const struct mq
 	table_cell(t, "%lld", (long long)q->max);
 	table_cell(t, "%lld", (long long)(q->max - q->min));
 	if (q->last_ms > 0)
-		table_cell(t, "%s", ctl->format == FORMAT_JSON ? times_format_utc(q->last_ms, time) : times_format(q->last_ms, time));
+		table_cell(t, "%s",
+			   ctl->format == FORMAT_JSON ? times_format_utc(q->last_ms, time)
+						      : times_format(q->last_ms, time));
 	else
 		table_cell(t, "%s", "");
 }
@@ -352,7 +364,8 @@ static int cmd_describe(struct ctl *ctl, const void *options, char **operands, u
 	if (table_new(&table, describe_columns, N_ELEMENTS(describe_columns)) < 0)
 		return ctl_no_memory();
 	for (unsigned i = 0; i < route->n_brokers; i++)
-		if (route->brokers[i].address && describe_broker(ctl, operands[0], &route->brokers[i], table, &f) < 0)
+		if (route->brokers[i].address &&
+		    describe_broker(ctl, operands[0], &route->brokers[i], table, &f) < 0)
 			return ctl_fail(ctl, &f);
 	return ctl_print(ctl, table);
 }
@@ -379,7 +392,8 @@ static const struct arg_line delete_lines[] = {
 	  "only from the brokers of this cluster" },
 };
 
-static const struct column deleted_columns[] = { { "TOPIC", "topic", COLUMN_TEXT }, { "BROKER", "broker", COLUMN_TEXT } };
+static const struct column deleted_columns[] = { { "TOPIC", "topic", COLUMN_TEXT },
+						 { "BROKER", "broker", COLUMN_TEXT } };
 
 static int cmd_delete(struct ctl *ctl, const void *options, char **operands, unsigned n_operands)
 {

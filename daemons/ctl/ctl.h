@@ -8,9 +8,9 @@
 #include "daemons/ctl/output.h"
 #include "libmq/client/client.h"
 
-/* Exit codes (man mqctl, EXIT STATUS): 0 and 1, and of sysexits.h: EX_USAGE 64, EX_NOINPUT 66 "no such topic, group or file",
- * EX_UNAVAILABLE 69 "not reachable", EX_OSERR 71, EX_TEMPFAIL 75 "timeout or busy: try again", EX_PROTOCOL 76, EX_NOPERM 77;
- * 130 after Ctrl-C. */
+/* Exit codes (man mqctl, EXIT STATUS): 0 and 1, and of sysexits.h: EX_USAGE 64, EX_NOINPUT 66 "no such
+ * topic, group or file", EX_UNAVAILABLE 69 "not reachable", EX_OSERR 71, EX_TEMPFAIL 75 "timeout or busy:
+ * try again", EX_PROTOCOL 76, EX_NOPERM 77; 130 after Ctrl-C. */
 enum { EXIT_FAILED = 1, EXIT_INTERRUPTED = 130 };
 
 struct ctl {
@@ -24,8 +24,9 @@ struct ctl {
 };
 
 /* Of the verbs' tables. */
-extern const struct verb verb_send, verb_tail, verb_topic_create, verb_topic_list, verb_topic_describe, verb_topic_delete,
-	verb_group_list, verb_group_lag, verb_cluster, verb_ping, verb_bench_produce, verb_bench_consume, verb_bench_e2e;
+extern const struct verb verb_send, verb_tail, verb_topic_create, verb_topic_list, verb_topic_describe,
+	verb_topic_delete, verb_group_list, verb_group_lag, verb_cluster, verb_ping, verb_bench_produce,
+	verb_bench_consume, verb_bench_e2e;
 extern const struct verb *const verbs[];
 extern const unsigned n_verbs;
 

@@ -14,11 +14,13 @@ static const char *connect_hint(const struct mq_failure *f)
 	case ECONNREFUSED:
 	case ENOENT:
 		if (f->hop == MQ_HOP_NAMESRV)
-			return "is mq-namesrvd running? start it with 'systemctl start mq-namesrvd.socket' or name another with -n";
+			return "is mq-namesrvd running? start it with 'systemctl start mq-namesrvd.socket' "
+			       "or name another with -n";
 		return "is mq-brokerd running? start it with 'systemctl start mq-brokerd.socket'";
 	case EACCES:
 	case EPERM:
-		return is_unix ? "only members of group mqd may use the local socket: add yourself with 'usermod -aG mqd USER' or use TCP "
+		return is_unix ? "only members of group mqd may use the local socket: add yourself with "
+				 "'usermod -aG mqd USER' or use TCP "
 				 "with -n HOST:PORT"
 			       : NULL;
 	case ETIMEDOUT:
@@ -44,7 +46,8 @@ static const char *answer_hint(const struct mq_failure *f)
 	case MQ_SYSTEM_BUSY:
 		return "the broker is overloaded: try again, or send less";
 	case MQ_SERVICE_NOT_AVAILABLE:
-		return "the broker takes no messages now: see 'systemctl status mq-brokerd' and the free disk space";
+		return "the broker takes no messages now: see 'systemctl status mq-brokerd' and the free "
+		       "disk space";
 	case MQ_REQUEST_CODE_NOT_SUPPORTED:
 		return "this server does not serve the request: is it the right address?";
 	default:
@@ -72,7 +75,8 @@ const char *failure_text(const struct mq_failure *f, bool with_hint, char ret[FA
 {
 	const char *hint = with_hint ? failure_hint(f) : NULL;
 
-	snprintf(ret, FAILURE_TEXT_MAX, "%s%s%s%s%s", f->where, *f->where ? ": " : "", f->why, hint ? ": " : "", hint ? hint : "");
+	snprintf(ret, FAILURE_TEXT_MAX, "%s%s%s%s%s", f->where, *f->where ? ": " : "", f->why,
+		 hint ? ": " : "", hint ? hint : "");
 	return ret;
 }
 

@@ -3,7 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Values below 2^BITS have a bucket each. Above, the leading bit says the power, the BITS bits behind it the bucket. */
+/* Values below 2^BITS have a bucket each. Above, the leading bit says the power, the BITS bits behind it
+ * the bucket. */
 static unsigned bucket_of(uint64_t v)
 {
 	unsigned power;
@@ -13,7 +14,8 @@ static unsigned bucket_of(uint64_t v)
 	power = 63 - (unsigned)__builtin_clzll(v);
 	if (power >= HISTOGRAM_MAX_BITS)
 		return HISTOGRAM_BUCKETS - 1;
-	return ((power - HISTOGRAM_BITS + 1) << HISTOGRAM_BITS) + (unsigned)((v >> (power - HISTOGRAM_BITS)) & ((1u << HISTOGRAM_BITS) - 1));
+	return ((power - HISTOGRAM_BITS + 1) << HISTOGRAM_BITS) +
+	       (unsigned)((v >> (power - HISTOGRAM_BITS)) & ((1u << HISTOGRAM_BITS) - 1));
 }
 
 static uint64_t middle_of(unsigned bucket)

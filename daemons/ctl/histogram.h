@@ -1,5 +1,5 @@
-/* A histogram of times in nanoseconds: 128 buckets per power of two, so that every value is known to less than 1 %, in 38 KiB.
- * Values up to 73 minutes; larger ones count as that. */
+/* A histogram of times in nanoseconds: 128 buckets per power of two, so that every value is known to less
+ * than 1 %, in 38 KiB. Values up to 73 minutes; larger ones count as that. */
 #pragma once
 
 #include <stdint.h>
@@ -17,6 +17,7 @@ struct histogram {
 
 void histogram_reset(struct histogram *h);
 void histogram_add(struct histogram *h, int64_t ns); /* negative values count as 0 */
-/* The value that `percent` of all values do not exceed, within 1 %; never above the maximum. 0 when there are none. */
+/* The value that `percent` of all values do not exceed, within 1 %; never above the maximum. 0 when there
+ * are none. */
 int64_t histogram_percentile(const struct histogram *h, double percent);
 double histogram_mean(const struct histogram *h);

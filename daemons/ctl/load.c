@@ -197,7 +197,8 @@ static void conn_flush(struct load_conn *c)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN) {
-			(void)event_add(c->writable, NULL); /* fails only without memory: the answers then stop, which is seen */
+			/* Fails only without memory: the answers then stop, which is seen. */
+			(void)event_add(c->writable, NULL);
 			return;
 		}
 		if (n < 0) {
@@ -315,7 +316,10 @@ static ssize_t conn_take_frames(struct load_conn *c, int64_t now_ns)
 	while (c->n_in - at >= MQ_FRAME_PREFIX_SIZE) {
 		char *p = c->in + at;
 		size_t size = MQ_FRAME_LENGTH_SIZE + (size_t)mq_get32(p), n_header = mq_get32(p + 4) & 0xffffff;
-		struct mq_frame frame = { .refs = 1, .codec = (uint8_t)p[4], .header = p + MQ_FRAME_PREFIX_SIZE, .header_size = n_header };
+		struct mq_frame frame = { .refs = 1,
+					  .codec = (uint8_t)p[4],
+					  .header = p + MQ_FRAME_PREFIX_SIZE,
+					  .header_size = n_header };
 		struct mq_command answer;
 
 		if (size > READ_MAX || size < MQ_FRAME_PREFIX_SIZE + n_header)
@@ -407,7 +411,8 @@ static int wait_connected(int fd, int64_t timeout_ms)
 		return -ETIMEDOUT;
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0)
 		return -errno;
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* not for Unix sockets, which need it not */
+	/* Unix sockets do not have it and do not need it. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	return -error;
 }
 
@@ -425,7 +430,8 @@ static int conn_connect(struct load_conn *c, const char *address, int64_t timeou
 	return r < 0 ? mq_failure_at(f, r, MQ_STAGE_CONNECT, MQ_HOP_BROKER, c->where, "%s", strerror(-r)) : 0;
 }
 
-static int conn_open(struct load_conn *c, const struct mq_topic_broker *b, int64_t timeout_ms, struct mq_failure *f)
+static int conn_open(struct load_conn *c, const struct mq_topic_broker *b, int64_t timeout_ms,
+		     struct mq_failure *f)
 {
 	struct mq_hop hop = mq_topic_route_hop(b);
 	int r = -EADDRNOTAVAIL;
@@ -440,7 +446,8 @@ static int conn_open(struct load_conn *c, const struct mq_topic_broker *b, int64
 	return r;
 }
 
-static int conn_init(struct load_conn *c, struct load *l, const struct mq_topic_broker *b, int64_t timeout_ms, struct mq_failure *f)
+static int conn_init(struct load_conn *c, struct load *l, const struct mq_topic_broker *b,
+		     int64_t timeout_ms, struct mq_failure *f)
 {
 	struct event_base *base = mq_loop_base(l->loop);
 	unsigned n = l->cfg.in_flight;
@@ -455,7 +462,8 @@ static int conn_init(struct load_conn *c, struct load *l, const struct mq_topic_
 	c->due_ns = calloc(n, sizeof *c->due_ns);
 	c->free_slots = calloc(n, sizeof *c->free_slots);
 	c->templates = calloc((size_t)b->n_write, sizeof *c->templates);
-	if (!c->readable || !c->writable || !c->due_ns || !c->free_slots || !c->templates || event_add(c->readable, NULL) < 0)
+	if (!c->readable || !c->writable || !c->due_ns || !c->free_slots || !c->templates ||
+	    event_add(c->readable, NULL) < 0)
 		return mq_failure_local(f, -ENOMEM, "out of memory");
 	for (unsigned i = 0; i < n; i++) {
 		c->due_ns[i] = -1;
@@ -474,8 +482,9 @@ static int conn_init(struct load_conn *c, struct load *l, const struct mq_topic_
 
 		r = template_init(&c->templates[c->n_templates], &cfg);
 		if (r < 0)
-			return mq_failure_local(f, r, "cannot build a request of %u messages of %zu bytes: %s", l->cfg.batch,
-						l->cfg.size, strerror(-r));
+			return mq_failure_local(f, r,
+						"cannot build a request of %u messages of %zu bytes: %s",
+						l->cfg.batch, l->cfg.size, strerror(-r));
 		c->n_templates++;
 	}
 	return 0;
@@ -487,7 +496,8 @@ static bool broker_takes(const struct mq_topic_broker *b)
 }
 
 /* Connections go to the brokers in turn. */
-static int load_connect(struct load *l, const struct mq_topic_route *route, int64_t timeout_ms, struct mq_failure *f)
+static int load_connect(struct load *l, const struct mq_topic_route *route, int64_t timeout_ms,
+			struct mq_failure *f)
 {
 	unsigned before, at = 0;
 	int r = 0;
@@ -499,7 +509,8 @@ static int load_connect(struct load *l, const struct mq_topic_route *route, int6
 				continue;
 			l->n_conns++;
 			r = conn_init(&l->conns[at], l, &route->brokers[i], timeout_ms, f);
-			/* Another broker starts with another of its queues, or small runs would all use the first ones. */
+			/* Another broker starts with another of its queues, or small runs would all use the
+			 * first ones. */
 			if (r >= 0)
 				l->conns[at].next_template = at % l->conns[at].n_templates;
 			at++;
@@ -519,8 +530,8 @@ static int load_make_timer(struct load *l)
 	return l->timer && event_add(l->timer, NULL) == 0 ? 0 : -ENOMEM;
 }
 
-int load_new(struct load **ret, struct mq_loop *loop, const struct mq_topic_route *route, const struct load_config *cfg,
-	     int64_t timeout_ms, struct mq_failure *f)
+int load_new(struct load **ret, struct mq_loop *loop, const struct mq_topic_route *route,
+	     const struct load_config *cfg, int64_t timeout_ms, struct mq_failure *f)
 {
 	_cleanup_(load_freep) struct load *l = calloc(1, sizeof *l);
 	int r;

@@ -1,9 +1,10 @@
-/* Generates send load for bench: connections of its own with frames that are built once and patched per message (opaque, time of
- * birth, unique id), so that a few hundred nanoseconds of our CPU cost the server a whole message. The frames are what the Java
- * client sends. One loop, one thread.
+/* Generates send load for bench: connections of its own with frames that are built once and patched per
+ * message (opaque, time of birth, unique id), so that a few hundred nanoseconds of our CPU cost the server
+ * a whole message. The frames are what the Java client sends. One loop, one thread.
  *
- * With a rate the load is an open loop: message i is due at start + i / rate whatever the server does, and its latency counts
- * from then, so that a stall is measured in full (no coordinated omission). Without a rate every connection keeps its window full. */
+ * With a rate the load is an open loop: message i is due at start + i / rate whatever the server does, and
+ * its latency counts from then, so that a stall is measured in full (no coordinated omission). Without a
+ * rate every connection keeps its window full. */
 #pragma once
 
 #include "daemons/ctl/histogram.h"
@@ -36,22 +37,23 @@ struct load_stats {
 };
 
 /* Connects; the route must have queues to send to. -errno with *f. The route is borrowed until load_free(). */
-int load_new(struct load **ret, struct mq_loop *loop, const struct mq_topic_route *route, const struct load_config *cfg,
-	     int64_t timeout_ms, struct mq_failure *f) _must_check_;
+int load_new(struct load **ret, struct mq_loop *loop, const struct mq_topic_route *route,
+	     const struct load_config *cfg, int64_t timeout_ms, struct mq_failure *f) _must_check_;
 struct load *load_free(struct load *l);
 DEFINE_CLEANUP(struct load *, load_free)
 
 void load_start(struct load *l);
 /* No new messages; those under way are still answered. */
 void load_stop(struct load *l);
-/* Messages that were due until now and could not be sent, because the windows were full: a server that does not keep up with the
- * rate has more of them than its latencies show. 0 without a rate. */
+/* Messages that were due until now and could not be sent, because the windows were full: a server that does
+ * not keep up with the rate has more of them than its latencies show. 0 without a rate. */
 uint64_t load_unsent(const struct load *l);
 /* Forgets the latencies and counts so far: the warm-up is over. */
 void load_reset(struct load *l);
 
 struct load_stats *load_stats(struct load *l);
-/* Becomes true when the message limit or load_stop() was reached and nothing is under way, or a connection was lost. */
+/* Becomes true when the message limit or load_stop() was reached and nothing is under way, or a connection
+ * was lost. */
 const bool *load_is_done(const struct load *l);
 /* The connection that was lost, or NULL. */
 const struct mq_failure *load_failure(const struct load *l);

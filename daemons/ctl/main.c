@@ -1,4 +1,5 @@
-/* mqctl: one command line for topics, groups, messages and measurements. Only the protocol is used: it works with Apache's servers too. */
+/* mqctl: one command line for topics, groups, messages and measurements. Only the protocol is used: it
+ * works with Apache's servers too. */
 #include <errno.h>
 #include <event2/event.h>
 #include <stdlib.h>
@@ -15,15 +16,19 @@ static void print_version(void)
 
 static void print_overview(FILE *out)
 {
-	fputs("mqctl VERB [ARGUMENTS] [OPTIONS]\n\nSend and read messages, look after topics and groups, measure.\n\nVerbs:\n", out);
+	fputs("mqctl VERB [ARGUMENTS] [OPTIONS]\n\nSend and read messages, look after topics and groups, "
+	      "measure.\n\nVerbs:\n",
+	      out);
 	for (unsigned i = 0; i < n_verbs; i++)
 		fprintf(out, "  %-15s %s\n", verbs[i]->name, verbs[i]->summary);
 	fputs("\n'mqctl VERB --help' explains a verb, 'man mqctl' the whole. First steps:\n\n"
-	      "  mqctl topic create hello\n  mqctl send hello 'first message'\n  mqctl tail hello --from-beginning\n",
+	      "  mqctl topic create hello\n  mqctl send hello 'first message'\n  mqctl tail hello "
+	      "--from-beginning\n",
 	      out);
 }
 
-/* Ctrl-C and SIGTERM end waiting properly: a group member leaves its group, a measurement prints what it has. */
+/* Ctrl-C and SIGTERM end waiting properly: a group member leaves its group, a measurement prints what it
+ * has. */
 static void on_signal(evutil_socket_t signal, short what, void *user)
 {
 	struct ctl *ctl = user;

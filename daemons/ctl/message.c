@@ -17,7 +17,8 @@ void message_printer_done(struct message_printer *p)
 	json_out_done(&p->json);
 }
 
-static void print_json(struct message_printer *p, const struct mq_record *r, const char *broker, struct mq_slice body, FILE *out)
+static void print_json(struct message_printer *p, const struct mq_record *r, const char *broker,
+		       struct mq_slice body, FILE *out)
 {
 	struct mq_json_writer *w = &p->json.w;
 	struct mq_slice rest = r->properties, name, value;
@@ -55,11 +56,13 @@ static void print_field(const char *label, struct mq_slice value, bool is_termin
 	output_text(value, is_terminal, out);
 }
 
-static void print_line(struct message_printer *p, const struct mq_record *r, const char *broker, struct mq_slice body, FILE *out)
+static void print_line(struct message_printer *p, const struct mq_record *r, const char *broker,
+		       struct mq_slice body, FILE *out)
 {
 	char time[TIMES_TEXT_MAX];
 
-	fprintf(out, "%s  %s/%d@%lld", times_format(r->store_at_ms, time), broker, r->queue_id, (long long)r->queue_offset);
+	fprintf(out, "%s  %s/%d@%lld", times_format(r->store_at_ms, time), broker, r->queue_id,
+		(long long)r->queue_offset);
 	print_field("tag", mq_properties_get(r->properties, MQ_PROPERTY_TAGS), p->is_terminal, out);
 	print_field("keys", mq_properties_get(r->properties, MQ_PROPERTY_KEYS), p->is_terminal, out);
 	fputs("  ", out);
@@ -72,7 +75,8 @@ int message_print(struct message_printer *p, const struct mq_record *r, const ch
 	_cleanup_(freep) char *owned = NULL;
 	struct mq_slice body;
 
-	/* What cannot be inflated is shown as it is stored: better than nothing, and its sysFlag is not our business. */
+	/* What cannot be inflated is shown as it is stored: better than nothing, and its sysFlag is not our
+	 * business. */
 	(void)mq_record_body(r, &body, &owned);
 	if (p->is_raw) {
 		output_text(body, p->is_terminal, out);

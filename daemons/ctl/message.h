@@ -10,7 +10,9 @@ struct message_printer {
 	struct json_out json;
 };
 
-int message_printer_init(struct message_printer *p, enum output_format format, bool is_terminal, bool is_raw) _must_check_;
+int message_printer_init(struct message_printer *p, enum output_format format, bool is_terminal,
+			 bool is_raw) _must_check_;
 void message_printer_done(struct message_printer *p);
 /* `broker` is its name. 0, or a negative errno when standard output cannot be written. */
-int message_print(struct message_printer *p, const struct mq_record *r, const char *broker, FILE *out) _must_check_;
+int message_print(struct message_printer *p, const struct mq_record *r, const char *broker,
+		  FILE *out) _must_check_;

@@ -117,7 +117,8 @@ static int print_table(const struct table *t, FILE *out)
 		print_padded(t->columns[c].title, widths[c], t->columns[c].kind, c + 1 == t->n_columns, out);
 	for (unsigned r = 0; r < table_rows(t); r++)
 		for (unsigned c = 0; c < t->n_columns; c++)
-			print_padded(cell_text(t, r, c), widths[c], t->columns[c].kind, c + 1 == t->n_columns, out);
+			print_padded(cell_text(t, r, c), widths[c], t->columns[c].kind,
+				     c + 1 == t->n_columns, out);
 	return 0;
 }
 
@@ -205,18 +206,33 @@ void json_out_done(struct json_out *j)
 	j->buffer = NULL;
 }
 
+/* Bytes that follow a first byte; -1: no first byte. */
+static int utf8_rest(unsigned char c)
+{
+	if (c < 0x80)
+		return 0;
+	if (c >= 0xc2 && c < 0xe0)
+		return 1;
+	if (c >= 0xe0 && c < 0xf0)
+		return 2;
+	return c >= 0xf0 && c < 0xf5 ? 3 : -1;
+}
+
+/* Overlong forms, surrogates, and what is beyond Unicode. */
+static bool utf8_is_excluded(unsigned char first, unsigned char second)
+{
+	return (first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
+	       (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f);
+}
+
 bool output_is_utf8(struct mq_slice text)
 {
 	const unsigned char *p = (const unsigned char *)text.p, *end = p + text.n;
 
 	while (p < end) {
-		unsigned n = *p < 0x80 ? 0 : *p >= 0xc2 && *p < 0xe0 ? 1 : *p >= 0xe0 && *p < 0xf0 ? 2 : *p >= 0xf0 && *p < 0xf5 ? 3 : 9;
+		int n = utf8_rest(*p);
 
-		if (n == 9 || (size_t)(end - p) <= n)
-			return false;
-		/* Overlong forms and surrogates. */
-		if ((*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) || (*p == 0xf0 && p[1] < 0x90) ||
-		    (*p == 0xf4 && p[1] > 0x8f))
+		if (n < 0 || end - p <= n || (n > 0 && utf8_is_excluded(p[0], p[1])))
 			return false;
 		for (p++; n > 0; n--, p++)
 			if ((*p & 0xc0) != 0x80)
@@ -235,7 +251,8 @@ static char *to_base64(struct mq_slice bytes)
 		return NULL;
 	for (size_t i = 0; i < bytes.n; i += 3) {
 		size_t left = bytes.n - i;
-		unsigned v = (unsigned)p[i] << 16 | (left > 1 ? (unsigned)p[i + 1] << 8 : 0) | (left > 2 ? p[i + 2] : 0);
+		unsigned v = (unsigned)p[i] << 16 | (left > 1 ? (unsigned)p[i + 1] << 8 : 0) |
+			     (left > 2 ? p[i + 2] : 0);
 
 		*to++ = digits[v >> 18];
 		*to++ = digits[v >> 12 & 63];

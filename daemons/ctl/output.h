@@ -23,12 +23,13 @@ struct column {
 
 struct table;
 
-int table_new(struct table **ret, const struct column *columns, unsigned n_columns) _must_check_; /* `columns` is borrowed */
+/* `columns` is borrowed. -ENOMEM. */
+int table_new(struct table **ret, const struct column *columns, unsigned n_columns) _must_check_;
 struct table *table_free(struct table *t);
 DEFINE_CLEANUP(struct table *, table_free)
 
-/* The next cell, row by row. An empty text means "nothing": "-" in a table, null in JSON. Running out of memory is
- * remembered and returned by table_print(). */
+/* The next cell, row by row. An empty text means "nothing": "-" in a table, null in JSON. Running out of
+ * memory is remembered and returned by table_print(). */
 void table_cell(struct table *t, const char *fmt, ...) _printf_(2, 3);
 unsigned table_rows(const struct table *t);
 /* JSON: one array of objects. 0 or -ENOMEM. */
@@ -47,6 +48,7 @@ void json_out_done(struct json_out *j);
 /* Text as JSON if it is UTF-8, as member `name`; else base64 as member `name`Base64. */
 void json_out_bytes(struct json_out *j, const char *name, const char *name_base64, struct mq_slice bytes);
 
-/* Prints bytes of a peer: on a terminal, control characters (except newline and tab) become "." so that a message cannot steer it. */
+/* Prints bytes of a peer: on a terminal, control characters (except newline and tab) become "." so that a
+ * message cannot steer it. */
 void output_text(struct mq_slice text, bool is_terminal, FILE *out);
 bool output_is_utf8(struct mq_slice text);

@@ -182,7 +182,8 @@ void template_done(struct template *t)
 	*t = (struct template){};
 }
 
-void template_write(const struct template *t, char *out, uint32_t opaque, int64_t born_at_ms, uint64_t first_unique)
+void template_write(const struct template *t, char *out, uint32_t opaque, int64_t born_at_ms,
+		    uint64_t first_unique)
 {
 	memcpy(out, t->bytes, t->n);
 	put_decimal(out + t->opaque_at, opaque, OPAQUE_DIGITS);

@@ -1,5 +1,5 @@
-/* A send request as bytes, with the places that change per message. All numbers in it have a fixed width, so that patching never
- * moves anything: opaque ids have ten digits, times of birth thirteen. */
+/* A send request as bytes, with the places that change per message. All numbers in it have a fixed width,
+ * so that patching never moves anything: opaque ids have ten digits, times of birth thirteen. */
 #pragma once
 
 #include <stddef.h>
@@ -35,7 +35,8 @@ struct template_config {
 int template_init(struct template *t, const struct template_config *cfg) _must_check_;
 void template_done(struct template *t);
 /* Copies the frame to `out` (t->n bytes) with these values. `first_unique` counts on within a batch. */
-void template_write(const struct template *t, char *out, uint32_t opaque, int64_t born_at_ms, uint64_t first_unique);
+void template_write(const struct template *t, char *out, uint32_t opaque, int64_t born_at_ms,
+		    uint64_t first_unique);
 
 void put_decimal(char *out, uint64_t value, int digits);
 void put_hex(char *out, uint64_t value, int digits);

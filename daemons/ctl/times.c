@@ -12,7 +12,8 @@ int times_parse_duration(const char *text, int64_t *ret)
 	static const struct {
 		const char *unit;
 		double ms;
-	} units[] = { { "", 1000 }, { "ms", 1 }, { "s", 1000 }, { "m", 60e3 }, { "min", 60e3 }, { "h", 3600e3 }, { "d", 86400e3 } };
+	} units[] = { { "", 1000 },    { "ms", 1 },	{ "s", 1000 },	 { "m", 60e3 },
+		      { "min", 60e3 }, { "h", 3600e3 }, { "d", 86400e3 } };
 	char *end;
 	double n;
 
@@ -89,7 +90,8 @@ static const char *read_clock(const char *p, struct tm *tm, int *ret_ms)
 	char *end;
 	int n = 0;
 
-	if (sscanf(p, "%2d:%2d%n", &tm->tm_hour, &tm->tm_min, &n) != 2 || n < 4 || tm->tm_hour < 0 || tm->tm_min < 0)
+	if (sscanf(p, "%2d:%2d%n", &tm->tm_hour, &tm->tm_min, &n) != 2 || n < 4 || tm->tm_hour < 0 ||
+	    tm->tm_min < 0)
 		return NULL;
 	p += n;
 	if (*p == ':') {
@@ -118,7 +120,8 @@ static int read_zone(const char *p, long *ret_east, int *ret_is_local)
 		return 0;
 	if (*p != '+' && *p != '-')
 		return -EINVAL;
-	if ((sscanf(p + 1, "%2d:%2d%n", &hours, &minutes, &n) != 2 && sscanf(p + 1, "%2d%2d%n", &hours, &minutes, &n) != 2) ||
+	if ((sscanf(p + 1, "%2d:%2d%n", &hours, &minutes, &n) != 2 &&
+	     sscanf(p + 1, "%2d%2d%n", &hours, &minutes, &n) != 2) ||
 	    p[1 + n] || hours < 0 || hours > 18 || minutes < 0 || minutes > 59)
 		return -EINVAL;
 	*ret_east = (hours * 3600L + minutes * 60L) * (*p == '-' ? -1 : 1);
@@ -164,7 +167,8 @@ int times_parse(const char *text, int64_t now_ms, int64_t *ret)
 		*ret = midnight(now_ms, 0);
 	else if (strcmp(text, "yesterday") == 0)
 		*ret = midnight(now_ms, -1);
-	else if (parse_ago(text, now_ms, ret) < 0 && parse_epoch(text, ret) < 0 && parse_calendar(text, now_ms, ret) < 0)
+	else if (parse_ago(text, now_ms, ret) < 0 && parse_epoch(text, ret) < 0 &&
+		 parse_calendar(text, now_ms, ret) < 0)
 		return -EINVAL;
 	return 0;
 }

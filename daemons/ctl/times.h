@@ -7,9 +7,9 @@
 /* "500ms", "10s", "5m", "2h", "3d", "1.5s"; a bare number is seconds. Milliseconds in *ret; -EINVAL. */
 int times_parse_duration(const char *text, int64_t *ret);
 
-/* A point in time, ms since 1970, from: "now"; "-10m" or "10m ago"; "@1764000000" (seconds) and 13 digits (milliseconds);
- * "today", "yesterday" (midnight); "12:30[:15]" (today); "2026-01-31[T12:30[:15[.250]]]" with a blank for the T, local time
- * unless it ends in "Z" or "+01:00". -EINVAL. */
+/* A point in time, ms since 1970, from: "now"; "-10m" or "10m ago"; "@1764000000" (seconds) and 13 digits
+ * (milliseconds); "today", "yesterday" (midnight); "12:30[:15]" (today); "2026-01-31[T12:30[:15[.250]]]"
+ * with a blank for the T, local time unless it ends in "Z" or "+01:00". -EINVAL. */
 int times_parse(const char *text, int64_t now_ms, int64_t *ret);
 
 enum { TIMES_TEXT_MAX = 32 };

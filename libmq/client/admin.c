@@ -23,8 +23,8 @@ void mq_broker_list_done(struct mq_broker_list *list)
 	*list = (struct mq_broker_list){};
 }
 
-static int list_add(struct mq_broker_list *list, struct mq_slice name, struct mq_slice cluster, struct mq_slice address,
-		    int64_t id)
+static int list_add(struct mq_broker_list *list, struct mq_slice name, struct mq_slice cluster,
+		    struct mq_slice address, int64_t id)
 {
 	struct mq_broker *larger = realloc(list->items, (list->n + 1) * sizeof *larger);
 	struct mq_broker *b;
@@ -58,7 +58,8 @@ static int list_of_info(struct mq_broker_list *list, const struct mq_cluster_inf
 		if (cluster && !mq_slice_is(b->cluster, cluster))
 			continue;
 		for (unsigned j = 0; j < b->n_addresses; j++) {
-			int r = list_add(list, b->name, b->cluster, b->addresses[j].address, b->addresses[j].id);
+			int r = list_add(list, b->name, b->cluster, b->addresses[j].address,
+					 b->addresses[j].id);
 
 			if (r < 0)
 				return r;
@@ -107,13 +108,15 @@ int mq_admin_brokers(struct mq_client *c, const char *cluster, struct mq_broker_
 
 struct mq_hop mq_broker_hop(const struct mq_broker *b)
 {
-	return (struct mq_hop){ .kind = MQ_HOP_BROKER, .name = *b->name ? b->name : NULL, .addresses = { b->address } };
+	return (struct mq_hop){ .kind = MQ_HOP_BROKER,
+				.name = *b->name ? b->name : NULL,
+				.addresses = { b->address } };
 }
 
 /* --- requests --- */
 
-int mq_admin_json(struct mq_client *c, const struct mq_hop *hop, const struct mq_command *cmd, struct mq_json **ret,
-		  struct mq_failure *f)
+int mq_admin_json(struct mq_client *c, const struct mq_hop *hop, const struct mq_command *cmd,
+		  struct mq_json **ret, struct mq_failure *f)
 {
 	_cleanup_(mq_command_freep) struct mq_command *answer = NULL;
 	struct mq_error err;
@@ -124,7 +127,8 @@ int mq_admin_json(struct mq_client *c, const struct mq_hop *hop, const struct mq
 		return r;
 	r = mq_json_parse(ret, answer->body, &err);
 	if (r < 0)
-		return mq_failure_at(f, r, MQ_STAGE_ANSWER, hop->kind, hop->addresses[0] ? hop->addresses[0] : "NameServer",
+		return mq_failure_at(f, r, MQ_STAGE_ANSWER, hop->kind,
+				     hop->addresses[0] ? hop->addresses[0] : "NameServer",
 				     "unreadable answer to %s: %s", mq_request_name(cmd->code), err.text);
 	return 0;
 }
@@ -142,7 +146,8 @@ int mq_admin_create_topic(struct mq_client *c, const struct mq_broker *b, const 
 	mq_command_add_i64(&cmd, "readQueueNums", config->read_queues);
 	mq_command_add_i64(&cmd, "writeQueueNums", config->write_queues);
 	mq_command_add_i64(&cmd, "perm", config->perm);
-	mq_command_add(&cmd, "topicFilterType", config->is_multi_tag ? MQ_SLICE("MULTI_TAG") : MQ_SLICE("SINGLE_TAG"));
+	mq_command_add(&cmd, "topicFilterType",
+		       config->is_multi_tag ? MQ_SLICE("MULTI_TAG") : MQ_SLICE("SINGLE_TAG"));
 	mq_command_add_i64(&cmd, "topicSysFlag", config->sys_flag);
 	mq_command_add_bool(&cmd, "order", config->is_order);
 	if (config->attributes.n > 0)
@@ -150,7 +155,8 @@ int mq_admin_create_topic(struct mq_client *c, const struct mq_broker *b, const 
 	return mq_client_ask(c, &hop, &cmd, &answer, f);
 }
 
-int mq_admin_delete_topic(struct mq_client *c, const struct mq_broker *b, const char *topic, struct mq_failure *f)
+int mq_admin_delete_topic(struct mq_client *c, const struct mq_broker *b, const char *topic,
+			  struct mq_failure *f)
 {
 	_cleanup_(mq_command_freep) struct mq_command *answer = NULL;
 	struct mq_hop hop = mq_broker_hop(b);
@@ -183,8 +189,8 @@ int mq_admin_forget_topic(struct mq_client *c, const char *topic, const char *cl
 #define OFFSET_FIELDS(X) X(i64, offset, "offset", REQUIRED)
 MQ_HEADER(offset, OFFSET_FIELDS)
 
-int mq_admin_offset(struct mq_client *c, const struct mq_hop *hop, int code, const char *topic, int32_t queue_id,
-		    int64_t timestamp_ms, int64_t *ret, struct mq_failure *f)
+int mq_admin_offset(struct mq_client *c, const struct mq_hop *hop, int code, const char *topic,
+		    int32_t queue_id, int64_t timestamp_ms, int64_t *ret, struct mq_failure *f)
 {
 	_cleanup_(mq_command_freep) struct mq_command *answer = NULL;
 	struct offset_header h = {};
@@ -202,8 +208,9 @@ int mq_admin_offset(struct mq_client *c, const struct mq_hop *hop, int code, con
 		return r;
 	r = offset_header_decode(&h, answer, &err);
 	if (r < 0)
-		return mq_failure_at(f, r, MQ_STAGE_ANSWER, MQ_HOP_BROKER, hop->name ? hop->name : hop->addresses[0],
-				     "unreadable answer: %s", err.text);
+		return mq_failure_at(f, r, MQ_STAGE_ANSWER, MQ_HOP_BROKER,
+				     hop->name ? hop->name : hop->addresses[0], "unreadable answer: %s",
+				     err.text);
 	*ret = h.offset;
 	return 0;
 }
@@ -286,8 +293,14 @@ int mq_admin_topics(struct mq_client *c, struct mq_topic_names *ret, struct mq_f
 bool mq_topic_is_system(const char *topic, const struct mq_broker_list *brokers)
 {
 	static const char *const exact[] = {
-		"TBW102",	     "SCHEDULE_TOPIC_XXXX", "RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_TRANS_OP_HALF_TOPIC",
-		"RMQ_SYS_TRACE_TOPIC", "SELF_TEST_TOPIC",   "BenchmarkTest",		 "OFFSET_MOVED_EVENT",
+		"TBW102",
+		"SCHEDULE_TOPIC_XXXX",
+		"RMQ_SYS_TRANS_HALF_TOPIC",
+		"RMQ_SYS_TRANS_OP_HALF_TOPIC",
+		"RMQ_SYS_TRACE_TOPIC",
+		"SELF_TEST_TOPIC",
+		"BenchmarkTest",
+		"OFFSET_MOVED_EVENT",
 		"TRANS_CHECK_MAX_TIME_TOPIC",
 	};
 

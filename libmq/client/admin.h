@@ -1,4 +1,5 @@
-/* Requests of an administrator, blocking. Answers with a JSON body are handed out parsed: how they are shown is the caller's. */
+/* Requests of an administrator, blocking. Answers with a JSON body are handed out parsed: how they are
+ * shown is the caller's. */
 #pragma once
 
 #include "libmq/client/client.h"
@@ -16,22 +17,26 @@ struct mq_broker_list {
 	struct mq_broker *items; /* owned; sorted by cluster, name, id */
 };
 
-/* The brokers that the NameServer knows (code 106), all or those of one cluster (-ENOENT when it has none); with a direct broker that one alone. */
-int mq_admin_brokers(struct mq_client *c, const char *cluster, struct mq_broker_list *ret, struct mq_failure *f) _must_check_;
+/* The brokers that the NameServer knows (code 106), all or those of one cluster (-ENOENT when it has none);
+ * with a direct broker that one alone. */
+int mq_admin_brokers(struct mq_client *c, const char *cluster, struct mq_broker_list *ret,
+		     struct mq_failure *f) _must_check_;
 void mq_broker_list_done(struct mq_broker_list *list);
 /* Borrows from the broker. */
 struct mq_hop mq_broker_hop(const struct mq_broker *b);
 
 /* Asks and parses the body. *ret is to be freed with mq_json_free(). */
-int mq_admin_json(struct mq_client *c, const struct mq_hop *hop, const struct mq_command *cmd, struct mq_json **ret,
-		  struct mq_failure *f) _must_check_;
+int mq_admin_json(struct mq_client *c, const struct mq_hop *hop, const struct mq_command *cmd,
+		  struct mq_json **ret, struct mq_failure *f) _must_check_;
 
 int mq_admin_create_topic(struct mq_client *c, const struct mq_broker *b, const struct mq_topic_config *config,
 			  struct mq_failure *f) _must_check_;
 /* From the broker, with its messages and offsets. No error when it is not there. */
-int mq_admin_delete_topic(struct mq_client *c, const struct mq_broker *b, const char *topic, struct mq_failure *f) _must_check_;
+int mq_admin_delete_topic(struct mq_client *c, const struct mq_broker *b, const char *topic,
+			  struct mq_failure *f) _must_check_;
 /* From the routes of every NameServer of the configuration. */
-int mq_admin_forget_topic(struct mq_client *c, const char *topic, const char *cluster, struct mq_failure *f) _must_check_;
+int mq_admin_forget_topic(struct mq_client *c, const char *topic, const char *cluster,
+			  struct mq_failure *f) _must_check_;
 
 /* All topic names, sorted: of the NameServer (206) or of a direct broker (21). */
 struct mq_topic_names {
@@ -41,9 +46,11 @@ struct mq_topic_names {
 
 int mq_admin_topics(struct mq_client *c, struct mq_topic_names *ret, struct mq_failure *f) _must_check_;
 void mq_topic_names_done(struct mq_topic_names *names);
-/* Names that brokers make for themselves: %RETRY%, %DLQ%, rmq_sys_, TBW102 and the like. `brokers` may be NULL. */
+/* Names that brokers make for themselves: %RETRY%, %DLQ%, rmq_sys_, TBW102 and the like. `brokers` may be
+ * NULL. */
 bool mq_topic_is_system(const char *topic, const struct mq_broker_list *brokers);
 
 /* The offset that a broker gives in answer to 29, 30 or 31 (`code`); timestamp_ms is for 29. */
-int mq_admin_offset(struct mq_client *c, const struct mq_hop *hop, int code, const char *topic, int32_t queue_id,
-		    int64_t timestamp_ms, int64_t *ret, struct mq_failure *f) _must_check_;
+int mq_admin_offset(struct mq_client *c, const struct mq_hop *hop, int code, const char *topic,
+		    int32_t queue_id, int64_t timestamp_ms, int64_t *ret,
+		    struct mq_failure *f) _must_check_;

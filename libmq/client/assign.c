@@ -1,6 +1,7 @@
 #include "libmq/client/assign.h"
 
-void mq_assign_average(unsigned n_queues, unsigned n_members, unsigned index, unsigned *ret_first, unsigned *ret_n)
+void mq_assign_average(unsigned n_queues, unsigned n_members, unsigned index, unsigned *ret_first,
+		       unsigned *ret_n)
 {
 	unsigned rest, size, first;
 

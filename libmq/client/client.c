@@ -99,7 +99,8 @@ static void call_describe(struct call *call)
 		snprintf(call->where, sizeof call->where, "broker %s", address);
 }
 
-static void call_on_done(int r, enum mq_stage stage, const struct mq_command *answer, const char *why, void *user)
+static void call_on_done(int r, enum mq_stage stage, const struct mq_command *answer, const char *why,
+			 void *user)
 {
 	struct call *call = user;
 	struct mq_client *c = call->client;
@@ -237,8 +238,8 @@ static int call_add_targets(struct call *call, struct mq_client *c, const struct
 	return r;
 }
 
-static int client_start(struct mq_client *c, const struct mq_hop *hop, const struct mq_command *cmd, int64_t timeout_ms,
-			bool is_oneway, mq_client_done done, void *user)
+static int client_start(struct mq_client *c, const struct mq_hop *hop, const struct mq_command *cmd,
+			int64_t timeout_ms, bool is_oneway, mq_client_done done, void *user)
 {
 	_cleanup_(call_freep) struct call *call = NULL;
 	int r;
@@ -246,7 +247,9 @@ static int client_start(struct mq_client *c, const struct mq_hop *hop, const str
 	call = calloc(1, sizeof *call);
 	if (!call)
 		return -ENOMEM;
-	*call = (struct call){ .client = c, .kind = hop->kind, .is_oneway = is_oneway, .done = done, .user = user };
+	*call = (struct call){
+		.client = c, .kind = hop->kind, .is_oneway = is_oneway, .done = done, .user = user
+	};
 	call->deadline_ms = mq_mono_ms(mq_loop_clock(c->loop)) + (timeout_ms > 0 ? timeout_ms : c->timeout_ms);
 	call->cmd = mq_command_copy(cmd);
 	if (!call->cmd)
@@ -269,14 +272,14 @@ static int client_start(struct mq_client *c, const struct mq_hop *hop, const str
 	return 0;
 }
 
-int mq_client_call(struct mq_client *c, const struct mq_hop *hop, const struct mq_command *cmd, int64_t timeout_ms,
-		   mq_client_done done, void *user)
+int mq_client_call(struct mq_client *c, const struct mq_hop *hop, const struct mq_command *cmd,
+		   int64_t timeout_ms, mq_client_done done, void *user)
 {
 	return client_start(c, hop, cmd, timeout_ms, false, done, user);
 }
 
-int mq_client_oneway(struct mq_client *c, const struct mq_hop *hop, const struct mq_command *cmd, mq_client_done done,
-		     void *user)
+int mq_client_oneway(struct mq_client *c, const struct mq_hop *hop, const struct mq_command *cmd,
+		     mq_client_done done, void *user)
 {
 	return client_start(c, hop, cmd, 0, true, done, user);
 }
@@ -289,7 +292,8 @@ struct exchange {
 	struct mq_failure failure;
 };
 
-static void exchange_on_done(const struct mq_failure *f, const struct mq_command *answer, const char *where, void *user)
+static void exchange_on_done(const struct mq_failure *f, const struct mq_command *answer, const char *where,
+			     void *user)
 {
 	struct exchange *e = user;
 
@@ -318,8 +322,9 @@ static void exchange_abandon(struct mq_client *c, struct exchange *e)
 	}
 }
 
-static int client_exchange(struct mq_client *c, const struct mq_hop *hop, const struct mq_command *cmd, int64_t timeout_ms,
-			   struct mq_command **ret, char where[320], struct mq_failure *f)
+static int client_exchange(struct mq_client *c, const struct mq_hop *hop, const struct mq_command *cmd,
+			   int64_t timeout_ms, struct mq_command **ret, char where[320],
+			   struct mq_failure *f)
 {
 	struct exchange e = {};
 	int r;
@@ -345,16 +350,16 @@ static int client_exchange(struct mq_client *c, const struct mq_hop *hop, const 
 	return 0;
 }
 
-int mq_client_exchange(struct mq_client *c, const struct mq_hop *hop, const struct mq_command *cmd, int64_t timeout_ms,
-		       struct mq_command **ret, struct mq_failure *f)
+int mq_client_exchange(struct mq_client *c, const struct mq_hop *hop, const struct mq_command *cmd,
+		       int64_t timeout_ms, struct mq_command **ret, struct mq_failure *f)
 {
 	char where[320];
 
 	return client_exchange(c, hop, cmd, timeout_ms, ret, where, f);
 }
 
-int mq_client_ask(struct mq_client *c, const struct mq_hop *hop, const struct mq_command *cmd, struct mq_command **ret,
-		  struct mq_failure *f)
+int mq_client_ask(struct mq_client *c, const struct mq_hop *hop, const struct mq_command *cmd,
+		  struct mq_command **ret, struct mq_failure *f)
 {
 	_cleanup_(mq_command_freep) struct mq_command *answer = NULL;
 	char where[320];
@@ -406,7 +411,8 @@ void mq_client_unwatch(struct mq_client_watch *watch)
 	LIST_REMOVE(watch, link);
 }
 
-/* The address that other hosts see us by, as Java's RemotingUtil chooses it: IPv4 before IPv6, loopback last. */
+/* The address that other hosts see us by, as Java's RemotingUtil chooses it: IPv4 before IPv6, loopback
+ * last. */
 static void find_host(struct mq_host *ret)
 {
 	struct ifaddrs *list = NULL;
@@ -447,7 +453,8 @@ static int client_add_namesrvs(struct mq_client *c, const char *list, struct mq_
 	return 0;
 }
 
-int mq_client_new(struct mq_client **ret, struct mq_loop *loop, const struct mq_client_config *cfg, struct mq_error *err)
+int mq_client_new(struct mq_client **ret, struct mq_loop *loop, const struct mq_client_config *cfg,
+		  struct mq_error *err)
 {
 	_cleanup_(mq_client_freep) struct mq_client *c = NULL;
 	struct mq_address parsed;

@@ -116,7 +116,8 @@ static void share_command(struct share *s, struct mq_command *cmd, int code)
 }
 
 /* Sends cmd to the broker of the queue, by the cached route. */
-static int share_call(struct share *s, const struct mq_command *cmd, struct mq_topic_route *route, mq_client_done done, void *user)
+static int share_call(struct share *s, const struct mq_command *cmd, struct mq_topic_route *route,
+		      mq_client_done done, void *user)
 {
 	const struct mq_topic_broker *b = mq_topic_route_find(route, s->broker);
 	struct mq_hop hop;
@@ -127,7 +128,8 @@ static int share_call(struct share *s, const struct mq_command *cmd, struct mq_t
 	return mq_client_call(s->consumer->client, &hop, cmd, 0, done, user);
 }
 
-static void ignore_answer(const struct mq_failure *f, const struct mq_command *answer, const char *where, void *user)
+static void ignore_answer(const struct mq_failure *f, const struct mq_command *answer, const char *where,
+			  void *user)
 {
 }
 
@@ -220,7 +222,8 @@ static bool share_resume(struct share *s)
 }
 
 /* An unanswered question about an offset drops the queue: the next rebalance takes it again. */
-static void share_give_up(struct share *s, const struct mq_failure *f, const char *where, const struct mq_command *answer)
+static void share_give_up(struct share *s, const struct mq_failure *f, const char *where,
+			  const struct mq_command *answer)
 {
 	if (f)
 		consumer_report(s->consumer, f);
@@ -232,7 +235,8 @@ static void share_give_up(struct share *s, const struct mq_failure *f, const cha
 #define OFFSET_ANSWER_FIELDS(X) X(i64, offset, "offset", REQUIRED)
 MQ_HEADER(offset_answer, OFFSET_ANSWER_FIELDS)
 
-static void share_on_offset(const struct mq_failure *f, const struct mq_command *answer, const char *where, void *user)
+static void share_on_offset(const struct mq_failure *f, const struct mq_command *answer, const char *where,
+			    void *user)
 {
 	struct offset_answer_header h = {};
 	struct share *s = user;
@@ -278,7 +282,8 @@ static void share_begin(struct share *s)
 	share_ask(s, &cmd, share_on_offset);
 }
 
-static void share_on_committed(const struct mq_failure *f, const struct mq_command *answer, const char *where, void *user)
+static void share_on_committed(const struct mq_failure *f, const struct mq_command *answer,
+			       const char *where, void *user)
 {
 	struct offset_answer_header h = {};
 	struct share *s = user;
@@ -308,7 +313,9 @@ static void share_take(struct subscription *sub, const char *broker, int32_t que
 	s = calloc(1, sizeof *s);
 	if (!s)
 		return;
-	*s = (struct share){ .consumer = k, .sub = sub, .queue_id = queue_id, .is_wanted = true, .broker = strdup(broker) };
+	*s = (struct share){
+		.consumer = k, .sub = sub, .queue_id = queue_id, .is_wanted = true, .broker = strdup(broker)
+	};
 	if (!s->broker) {
 		free(s);
 		return;
@@ -337,7 +344,8 @@ static void sub_drop(struct subscription *sub, bool only_unwanted)
 	}
 }
 
-static void sub_assign(struct subscription *sub, const struct mq_topic_route *route, unsigned n_members, unsigned index)
+static void sub_assign(struct subscription *sub, const struct mq_topic_route *route, unsigned n_members,
+		       unsigned index)
 {
 	struct mq_consumer *k = sub->consumer;
 	unsigned n_queues = 0, first, n, at = 0, before = k->n_shares;
@@ -375,7 +383,8 @@ static int compare_slices(const void *a, const void *b)
 	return r ? r : (x->n > y->n) - (x->n < y->n);
 }
 
-/* Sorts the ids of the answer and finds ours. -ENOENT: we are not among them, our heartbeat has not arrived yet. */
+/* Sorts the ids of the answer and finds ours. -ENOENT: we are not among them, our heartbeat has not arrived
+ * yet. */
 static int find_member(struct mq_slice body, const char *id, unsigned *ret_n, unsigned *ret_index)
 {
 	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
@@ -407,7 +416,8 @@ static int find_member(struct mq_slice body, const char *id, unsigned *ret_n, un
 	return -ENOENT;
 }
 
-static void sub_on_members(const struct mq_failure *f, const struct mq_command *answer, const char *where, void *user)
+static void sub_on_members(const struct mq_failure *f, const struct mq_command *answer, const char *where,
+			   void *user)
 {
 	struct subscription *sub = user;
 	struct mq_consumer *k = sub->consumer;
@@ -497,7 +507,8 @@ static void consumer_on_request(const struct mq_command *request, void *user)
 	struct mq_consumer *k = user;
 	const struct mq_slice *group = mq_command_field(request, "consumerGroup");
 
-	if (request->code == MQ_NOTIFY_CONSUMER_IDS_CHANGED && group && mq_slice_is(*group, k->group) && k->has_joined)
+	if (request->code == MQ_NOTIFY_CONSUMER_IDS_CHANGED && group && mq_slice_is(*group, k->group) &&
+	    k->has_joined)
 		arm(k->rebalance, 0);
 }
 
@@ -572,7 +583,8 @@ static void consumer_beat_ended(struct mq_consumer *k, bool was_accepted)
 	}
 }
 
-static void consumer_on_beat(const struct mq_failure *f, const struct mq_command *answer, const char *where, void *user)
+static void consumer_on_beat(const struct mq_failure *f, const struct mq_command *answer, const char *where,
+			     void *user)
 {
 	struct mq_consumer *k = user;
 
@@ -731,8 +743,9 @@ static void consumer_unregister(struct mq_consumer *k)
 		struct mq_hop hop = mq_topic_route_hop(&route->brokers[i]);
 		_cleanup_(mq_command_freep) struct mq_command *answer = NULL;
 
-		/* The answer also says that the commits before it were carried out: same connection, same order. When one fails
-		 * there is no time to wait for the others: brokers find out when the connection closes. */
+		/* The answer also says that the commits before it were carried out: same connection, same
+		 * order. When one fails there is no time to wait for the others: brokers find out when the
+		 * connection closes. */
 		if (hop.addresses[0] && mq_client_exchange(k->client, &hop, &cmd, 0, &answer, NULL) < 0)
 			break;
 	}

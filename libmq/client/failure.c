@@ -36,7 +36,8 @@ int mq_failure_at(struct mq_failure *f, int r, enum mq_stage stage, enum mq_hop_
 	return r;
 }
 
-/* Apache appends "\nSee https://rocketmq.apache.org/... for further details." to many remarks: no help in a one-line error. */
+/* Apache appends "\nSee https://rocketmq.apache.org/... for further details." to many remarks: no help in a
+ * one-line error. */
 static size_t remark_length(struct mq_slice remark)
 {
 	static const char faq[] = "See https://rocketmq.apache.org";
@@ -50,7 +51,8 @@ static size_t remark_length(struct mq_slice remark)
 	return n;
 }
 
-int mq_failure_answer(struct mq_failure *f, enum mq_hop_kind hop, const char *where, const struct mq_command *answer)
+int mq_failure_answer(struct mq_failure *f, enum mq_hop_kind hop, const char *where,
+		      const struct mq_command *answer)
 {
 	int r = mq_answer_errno(answer->code);
 	const char *name = mq_response_name(answer->code);

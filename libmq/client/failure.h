@@ -19,7 +19,7 @@ struct mq_failure {
 	int code;              /* protocol response code when stage is MQ_STAGE_ANSWER, else 0 */
 	enum mq_stage stage;
 	enum mq_hop_kind hop;
-	char where[320];       /* "NameServer 127.0.0.1:9876", "broker broker-a (127.0.0.1:10911)"; empty for LOCAL */
+	char where[320]; /* "NameServer 127.0.0.1:9876", "broker b (127.0.0.1:10911)"; empty for LOCAL */
 	char why[512];         /* "connection refused", the answer's remark, ... */
 };
 
@@ -29,8 +29,9 @@ int mq_failure_local(struct mq_failure *f, int r, const char *fmt, ...) _printf_
 int mq_failure_at(struct mq_failure *f, int r, enum mq_stage stage, enum mq_hop_kind hop, const char *where,
 		  const char *fmt, ...) _printf_(6, 7);
 /* The same for an answer whose code is an error: its remark without Java's trailing FAQ line. Returns f->r. */
-int mq_failure_answer(struct mq_failure *f, enum mq_hop_kind hop, const char *where, const struct mq_command *answer);
+int mq_failure_answer(struct mq_failure *f, enum mq_hop_kind hop, const char *where,
+		      const struct mq_command *answer);
 
-/* Negative errno closest to a response code: 17 and 22 -ENOENT, 16 -EACCES, 2 and 14 -EBUSY, 13, 23 and 29 -EINVAL, 3 -ENOSYS, ...;
- * anything else -EREMOTEIO. 0 for code 0. */
+/* Negative errno closest to a response code: 17 and 22 -ENOENT, 16 -EACCES, 2 and 14 -EBUSY, 13, 23 and 29
+ * -EINVAL, 3 -ENOSYS, ...; anything else -EREMOTEIO. 0 for code 0. */
 int mq_answer_errno(int code);

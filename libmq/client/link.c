@@ -10,7 +10,8 @@
 
 enum { CONNECT_TIMEOUT_MS = 3000 }; /* as Java clients: frame.md section 7 */
 
-/* A call from mq_link_call() until its `done`: first in `waiting` while the connection is being made, then with mq_rpc. */
+/* A call from mq_link_call() until its `done`: first in `waiting` while the connection is being made, then
+ * with mq_rpc. */
 struct link_call {
 	STAILQ_ENTRY(link_call) waiting;
 	struct mq_link *link; /* ref */
@@ -46,7 +47,8 @@ static struct mq_link *link_unref(struct mq_link *l)
 
 DEFINE_CLEANUP(struct mq_link *, link_unref)
 
-static void call_finish(struct link_call *call, int r, enum mq_stage stage, const struct mq_command *answer, const char *why)
+static void call_finish(struct link_call *call, int r, enum mq_stage stage, const struct mq_command *answer,
+			const char *why)
 {
 	struct mq_link *l = call->link;
 
@@ -216,8 +218,8 @@ static int link_connect(struct mq_link *l, int64_t timeout_ms, struct mq_error *
 	return 0;
 }
 
-static int link_start(struct mq_link *l, struct mq_command *cmd, int64_t timeout_ms, bool is_oneway, mq_link_done done,
-		      void *user)
+static int link_start(struct mq_link *l, struct mq_command *cmd, int64_t timeout_ms, bool is_oneway,
+		      mq_link_done done, void *user)
 {
 	struct link_call *call;
 	struct mq_error err;
@@ -258,15 +260,20 @@ int mq_link_oneway(struct mq_link *l, struct mq_command *cmd, int64_t timeout_ms
 	return link_start(l, cmd, timeout_ms, true, sent, user);
 }
 
-int mq_link_new(struct mq_link **ret, struct mq_loop *loop, const struct mq_address *address, mq_link_on_request on_request,
-		void *user)
+int mq_link_new(struct mq_link **ret, struct mq_loop *loop, const struct mq_address *address,
+		mq_link_on_request on_request, void *user)
 {
 	struct mq_link *l;
 
 	l = calloc(1, sizeof *l);
 	if (!l)
 		return -ENOMEM;
-	*l = (struct mq_link){ .refs = 1, .loop = loop, .address = *address, .on_request = on_request, .user = user, .fd = -1 };
+	*l = (struct mq_link){ .refs = 1,
+			       .loop = loop,
+			       .address = *address,
+			       .on_request = on_request,
+			       .user = user,
+			       .fd = -1 };
 	STAILQ_INIT(&l->waiting);
 	*ret = l;
 	return 0;

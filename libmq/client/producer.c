@@ -1,5 +1,6 @@
-/* One send goes: route ──> queue ──> SEND_MESSAGE_V2 ──> answer. When the broker cannot be reached, breaks off, or answers with one
- * of Java's retry codes, the next queue on another broker is tried while attempts and time are left. */
+/* One send goes: route ──> queue ──> SEND_MESSAGE_V2 ──> answer. When the broker cannot be reached, breaks
+ * off, or answers with one of Java's retry codes, the next queue on another broker is tried while attempts
+ * and time are left. */
 #include "libmq/client/producer.h"
 
 #include <errno.h>
@@ -78,7 +79,8 @@ static int64_t send_time_left(const struct send *s)
 
 static void send_fail(struct send *s, const struct mq_failure *f)
 {
-	bool may_retry = f->stage == MQ_STAGE_ANSWER ? is_retry_code(f->code) : f->r != -ECANCELED && f->r != -ENOMEM;
+	bool may_retry = f->stage == MQ_STAGE_ANSWER ? is_retry_code(f->code)
+						     : f->r != -ECANCELED && f->r != -ENOMEM;
 
 	if (may_retry && !s->is_oneway && s->result.n_attempts < ATTEMPTS_MAX && send_time_left(s) > 0) {
 		/* What the route says may be the reason. */
@@ -97,7 +99,8 @@ static void send_fail(struct send *s, const struct mq_failure *f)
 	X(i64,   queue_offset, "queueOffset", REQUIRED)
 MQ_HEADER(send_answer, SEND_ANSWER_FIELDS)
 
-static void send_on_answer(const struct mq_failure *f, const struct mq_command *answer, const char *where, void *user)
+static void send_on_answer(const struct mq_failure *f, const struct mq_command *answer, const char *where,
+			   void *user)
 {
 	_cleanup_(freep) char *message_id = NULL;
 	struct send_answer_header h = {};
@@ -128,7 +131,8 @@ static void send_on_answer(const struct mq_failure *f, const struct mq_command *
 	}
 	r = send_answer_header_decode(&h, answer, &err);
 	if (r < 0) {
-		mq_failure_at(&failure, r, MQ_STAGE_ANSWER, MQ_HOP_BROKER, where, "unreadable answer: %s", err.text);
+		mq_failure_at(&failure, r, MQ_STAGE_ANSWER, MQ_HOP_BROKER, where, "unreadable answer: %s",
+			      err.text);
 		send_finish(s, &failure);
 		return;
 	}
@@ -146,7 +150,8 @@ static bool broker_takes(const struct mq_topic_broker *b)
 }
 
 /* The n-th writable queue of the route, not on `except` while there is another broker. */
-static const struct mq_topic_broker *pick_queue(const struct mq_topic_route *route, unsigned n, const char *except, int32_t *ret_queue_id)
+static const struct mq_topic_broker *pick_queue(const struct mq_topic_route *route, unsigned n,
+						const char *except, int32_t *ret_queue_id)
 {
 	unsigned total = 0;
 
@@ -212,7 +217,8 @@ static void send_on_route(const struct mq_failure *f, struct mq_topic_route *rou
 		if (b)
 			mq_failure_local(&failure, -ETIMEDOUT, "no time left to send to topic %s", s->topic);
 		else
-			mq_failure_local(&failure, -EACCES, "topic %s has no queue that takes messages", s->topic);
+			mq_failure_local(&failure, -EACCES, "topic %s has no queue that takes messages",
+					 s->topic);
 		send_finish(s, &failure);
 		return;
 	}
@@ -268,8 +274,10 @@ int mq_message_properties(const struct mq_message *m, const struct mq_host *host
 
 	mq_unique_id(host, now_ms, ret_unique_id);
 	fits = put_property(out, &n, MQ_PROPERTY_UNIQ_KEY, mq_slice_of(ret_unique_id)) &&
-	       put_property(out, &n, MQ_PROPERTY_WAIT, m->no_wait_store ? MQ_SLICE("false") : MQ_SLICE("true")) &&
-	       put_property(out, &n, MQ_PROPERTY_TAGS, m->tag) && put_property(out, &n, MQ_PROPERTY_KEYS, m->keys);
+	       put_property(out, &n, MQ_PROPERTY_WAIT,
+			    m->no_wait_store ? MQ_SLICE("false") : MQ_SLICE("true")) &&
+	       put_property(out, &n, MQ_PROPERTY_TAGS, m->tag) &&
+	       put_property(out, &n, MQ_PROPERTY_KEYS, m->keys);
 	for (unsigned i = 0; fits && i < m->n_properties; i++) {
 		char name[256];
 
@@ -282,12 +290,14 @@ int mq_message_properties(const struct mq_message *m, const struct mq_host *host
 }
 
 /* The body of a batch: every message with its own properties, one after the other. */
-static int build_batch(struct send *s, const struct mq_message *m, unsigned n, const struct mq_host *host, char *properties)
+static int build_batch(struct send *s, const struct mq_message *m, unsigned n, const struct mq_host *host,
+		       char *properties)
 {
 	size_t size = 0, at = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		int n_properties = mq_message_properties(&m[i], host, s->born_at_ms, properties, s->result.unique_id);
+		int n_properties =
+			mq_message_properties(&m[i], host, s->born_at_ms, properties, s->result.unique_id);
 		struct mq_batch_entry e;
 		char *larger;
 
@@ -307,7 +317,8 @@ static int build_batch(struct send *s, const struct mq_message *m, unsigned n, c
 	return 0;
 }
 
-static int build_single(struct send *s, const struct mq_message *m, const struct mq_host *host, char *properties)
+static int build_single(struct send *s, const struct mq_message *m, const struct mq_host *host,
+			char *properties)
 {
 	int n = mq_message_properties(m, host, s->born_at_ms, properties, s->result.unique_id);
 
@@ -325,8 +336,8 @@ static int build_single(struct send *s, const struct mq_message *m, const struct
 	return 0;
 }
 
-static int send_start(struct mq_producer *p, const struct mq_message *m, unsigned n, bool is_batch, bool is_oneway,
-		      mq_send_done done, void *user)
+static int send_start(struct mq_producer *p, const struct mq_message *m, unsigned n, bool is_batch,
+		      bool is_oneway, mq_send_done done, void *user)
 {
 	_cleanup_(send_freep) struct send *s = NULL;
 	_cleanup_(freep) char *properties = NULL;
@@ -343,7 +354,9 @@ static int send_start(struct mq_producer *p, const struct mq_message *m, unsigne
 	properties = malloc(MQ_PROPERTIES_MAX + 1);
 	if (!s || !properties)
 		return -ENOMEM;
-	*s = (struct send){ .producer = p, .is_batch = is_batch, .is_oneway = is_oneway, .done = done, .user = user };
+	*s = (struct send){
+		.producer = p, .is_batch = is_batch, .is_oneway = is_oneway, .done = done, .user = user
+	};
 	s->flag = m->flag;
 	s->wanted_queue_id = m->queue_id;
 	s->born_at_ms = m->born_at_ms ? m->born_at_ms : mq_wall_ms(clock);
@@ -366,7 +379,8 @@ int mq_producer_send(struct mq_producer *p, const struct mq_message *m, mq_send_
 	return send_start(p, m, 1, false, false, done, user);
 }
 
-int mq_producer_send_batch(struct mq_producer *p, const struct mq_message *m, unsigned n, mq_send_done done, void *user)
+int mq_producer_send_batch(struct mq_producer *p, const struct mq_message *m, unsigned n, mq_send_done done,
+			   void *user)
 {
 	return send_start(p, m, n, true, false, done, user);
 }
@@ -408,8 +422,9 @@ static void send_wait_done(const struct mq_failure *f, const struct mq_send_resu
 	w->result.message_id = NULL;
 }
 
-int mq_producer_send_wait(struct mq_producer *p, const struct mq_message *m, unsigned n, struct mq_send_result *result,
-			  char *message_id, size_t message_id_size, struct mq_failure *f)
+int mq_producer_send_wait(struct mq_producer *p, const struct mq_message *m, unsigned n,
+			  struct mq_send_result *result, char *message_id, size_t message_id_size,
+			  struct mq_failure *f)
 {
 	struct send_wait *w = calloc(1, sizeof *w);
 	int r;
@@ -453,7 +468,8 @@ int mq_producer_new(struct mq_producer **ret, struct mq_client *c, const char *g
 		free(p);
 		return -ENOMEM;
 	}
-	p->next_queue = (unsigned)(mq_wall_ms(mq_loop_clock(mq_client_loop(c))) & 0xffff); /* short runs should not all hit queue 0 */
+	/* Short runs should not all hit queue 0. */
+	p->next_queue = (unsigned)(mq_wall_ms(mq_loop_clock(mq_client_loop(c))) & 0xffff);
 	*ret = p;
 	return 0;
 }

@@ -13,7 +13,8 @@
 enum {
 	PULL_MESSAGES = 32,
 	RETRY_AFTER_MS = 1000,
-	GRACE_MS = 15000, /* brokers look at held pulls every 5 s only, and may be slow on top: behaviour.md section 11 */
+	GRACE_MS = 15000, /* brokers look at held pulls every 5 s only, and may be slow on top: behaviour.md
+			     section 11 */
 };
 
 enum pull_flag { PULL_COMMIT = 1, PULL_SUSPEND = 2, PULL_SUBSCRIPTION = 4 };
@@ -66,7 +67,8 @@ static void puller_fail(struct mq_puller *p, const struct mq_failure *f)
 	if (puller_is_gone(p) || r < 0)
 		return;
 	mq_client_forget_route(p->client, p->topic);
-	(void)event_add(p->retry, &pause); /* fails only without memory: then the queue stays still until the next rebalance */
+	(void)event_add(p->retry, &pause); /* fails only without memory: then the queue stays still until
+					      the next rebalance */
 }
 
 /* The answer's header, in codes 0, 19, 20 and 21. */
@@ -76,7 +78,8 @@ static void puller_fail(struct mq_puller *p, const struct mq_failure *f)
 	X(i64, max_offset,  "maxOffset",       REQUIRED)
 MQ_HEADER(pull_answer, PULL_ANSWER_FIELDS)
 
-static void puller_on_answer(const struct mq_failure *f, const struct mq_command *answer, const char *where, void *user)
+static void puller_on_answer(const struct mq_failure *f, const struct mq_command *answer, const char *where,
+			     void *user)
 {
 	struct mq_puller *p = user;
 	struct pull_answer_header h = {};
@@ -105,7 +108,8 @@ static void puller_on_answer(const struct mq_failure *f, const struct mq_command
 	}
 	r = pull_answer_header_decode(&h, answer, &err);
 	if (r < 0) {
-		mq_failure_at(&failure, r, MQ_STAGE_ANSWER, MQ_HOP_BROKER, where, "unreadable answer: %s", err.text);
+		mq_failure_at(&failure, r, MQ_STAGE_ANSWER, MQ_HOP_BROKER, where, "unreadable answer: %s",
+			      err.text);
 		puller_fail(p, &failure);
 		return;
 	}
@@ -155,7 +159,8 @@ static void puller_on_route(const struct mq_failure *f, struct mq_topic_route *r
 	}
 	b = mq_topic_route_find(route, p->broker);
 	if (!b) {
-		mq_failure_local(&failure, -ENOENT, "broker %s is not in the route of topic %s", p->broker, p->topic);
+		mq_failure_local(&failure, -ENOENT, "broker %s is not in the route of topic %s", p->broker,
+				 p->topic);
 		puller_fail(p, &failure);
 		return;
 	}
@@ -227,7 +232,8 @@ int mq_puller_new(struct mq_puller **ret, struct mq_client *c, const struct mq_p
 	};
 	p->retry = evtimer_new(mq_loop_base(mq_client_loop(c)), puller_on_retry, p);
 	/* From the loop, not from here: no callback before *ret is set. */
-	if (!p->topic || !p->broker || !p->group || !p->expression || !p->retry || event_add(p->retry, &at_once) < 0) {
+	if (!p->topic || !p->broker || !p->group || !p->expression || !p->retry ||
+	    event_add(p->retry, &at_once) < 0) {
 		puller_destroy(p);
 		return -ENOMEM;
 	}

@@ -1,5 +1,5 @@
-/* Reads one queue: a loop of pulls with long polling (reference: protocol/requests-broker.md section 3.1, behaviour.md sections 10
- * and 11), and the pieces to take the answers apart. */
+/* Reads one queue: a loop of pulls with long polling (reference: protocol/requests-broker.md section 3.1,
+ * behaviour.md sections 10 and 11), and the pieces to take the answers apart. */
 #pragma once
 
 #include "libmq/client/client.h"
@@ -18,10 +18,11 @@ struct mq_pull_batch {
 };
 
 struct mq_puller_events {
-	/* After each answer; the next pull starts when it returns. A negative value ends the loop. Who used only a part of
-	 * the records says so with mq_puller_seek(). */
+	/* After each answer; the next pull starts when it returns. A negative value ends the loop. Who used
+	 * only a part of the records says so with mq_puller_seek(). */
 	int (*on_batch)(struct mq_puller *p, const struct mq_pull_batch *batch, void *user);
-	/* A pull failed; it is tried again after a second, with a fresh route. A negative value ends the loop. May be NULL. */
+	/* A pull failed; it is tried again after a second, with a fresh route. A negative value ends the
+	 * loop. May be NULL. */
 	int (*on_failure)(struct mq_puller *p, const struct mq_failure *f, void *user);
 };
 
@@ -54,11 +55,13 @@ void mq_puller_seek(struct mq_puller *p, int64_t offset);
 /* Takes the next record off *rest: 1, 0 at the end, -EBADMSG. */
 int mq_records_next(struct mq_slice *rest, struct mq_record *ret) _must_check_;
 
-/* Does a tag satisfy an expression like "TagA || TagB"? The broker filters by hash, so that its answers may contain others. */
+/* Does a tag satisfy an expression like "TagA || TagB"? The broker filters by hash, so that its answers may
+ * contain others. */
 bool mq_tag_matches(const char *expression, struct mq_slice tag);
 
 enum { MQ_BODY_MAX = 64 << 20 }; /* bytes of an inflated body; more is refused */
 
-/* The body as its producer meant it. zlib is inflated into *ret_owned (to be freed); anything uncompressed is borrowed and
- * *ret_owned stays NULL. -EBADMSG, -E2BIG, -ENOTSUP (LZ4, ZSTD): *ret is then the body as stored. */
+/* The body as its producer meant it. zlib is inflated into *ret_owned (to be freed); anything uncompressed
+ * is borrowed and *ret_owned stays NULL. -EBADMSG, -E2BIG, -ENOTSUP (LZ4, ZSTD): *ret is then the body as
+ * stored. */
 int mq_record_body(const struct mq_record *r, struct mq_slice *ret, char **ret_owned);

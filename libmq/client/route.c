@@ -44,7 +44,8 @@ static int32_t clamp_queues(int32_t n)
 	return n < 0 ? 0 : n > MQ_ROUTE_QUEUES_MAX ? MQ_ROUTE_QUEUES_MAX : n;
 }
 
-/* A socket of another boot id is a path on another machine. Only the socket of the id that `address` belongs to will do. */
+/* A socket of another boot id is a path on another machine. Only the socket of the id that `address`
+ * belongs to will do. */
 static int take_local_socket(struct mq_topic_broker *b, const struct mq_route_broker *data,
 			     const struct mq_route_address *address, struct mq_slice boot_id)
 {
@@ -55,7 +56,8 @@ static int take_local_socket(struct mq_topic_broker *b, const struct mq_route_br
 	return asprintf(&b->local, "unix:%.*s", MQ_FMT(path)) < 0 ? -ENOMEM : 0;
 }
 
-static int take_addresses(struct mq_topic_broker *b, const struct mq_route_broker *data, struct mq_slice boot_id)
+static int take_addresses(struct mq_topic_broker *b, const struct mq_route_broker *data,
+			  struct mq_slice boot_id)
 {
 	const struct mq_route_address *first = NULL;
 	int r;
@@ -70,8 +72,8 @@ static int take_addresses(struct mq_topic_broker *b, const struct mq_route_broke
 	return r < 0 ? r : take_local_socket(b, data, first, boot_id);
 }
 
-static int take_broker(struct mq_topic_broker *b, const struct mq_route *wire, const struct mq_route_queue *queue,
-		       struct mq_slice boot_id)
+static int take_broker(struct mq_topic_broker *b, const struct mq_route *wire,
+		       const struct mq_route_queue *queue, struct mq_slice boot_id)
 {
 	int r;
 
@@ -93,7 +95,8 @@ static int compare_brokers(const void *a, const void *b)
 	return strcmp(((const struct mq_topic_broker *)a)->name, ((const struct mq_topic_broker *)b)->name);
 }
 
-static int make_route(struct mq_topic_route **ret, struct mq_slice topic, const struct mq_route *wire, struct mq_slice boot_id)
+static int make_route(struct mq_topic_route **ret, struct mq_slice topic, const struct mq_route *wire,
+		      struct mq_slice boot_id)
 {
 	_cleanup_(mq_topic_route_unrefp) struct mq_topic_route *route = NULL;
 	int r;

@@ -1,7 +1,9 @@
-/* The route cache: asks once for however many wait, keeps an answer for 30 s, falls back to an old one when no NameServer answers.
+/* The route cache: asks once for however many wait, keeps an answer for 30 s, falls back to an old one when
+ * no NameServer answers.
  *
  * One question about a topic goes:  ask(topic) ──> found: all waiters
- *                                        └──> unknown: waiters that only read fail; for those that send ask(TBW102) */
+ *                                        └──> unknown: waiters that only read fail; for those that send
+ * ask(TBW102) */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,7 +122,8 @@ static bool entry_is_fresh(const struct entry *e, enum mq_find_use use)
 }
 
 /* Calls those waiters that `use` covers: MQ_FIND_AS_IS only the readers, MQ_FIND_TO_SEND all. */
-static void entry_finish(struct entry *e, enum mq_find_use use, const struct mq_failure *f, struct mq_topic_route *route)
+static void entry_finish(struct entry *e, enum mq_find_use use, const struct mq_failure *f,
+			 struct mq_topic_route *route)
 {
 	struct waiters done = STAILQ_HEAD_INITIALIZER(done), kept = STAILQ_HEAD_INITIALIZER(kept);
 	struct waiter *w;
@@ -216,8 +219,10 @@ static int route_of_config(struct mq_topic_route **ret, struct entry *e, const s
 	return 0;
 }
 
-/* The answer of a broker asked directly: its topic table (code 21) with every topic. -ENOENT: it does not have ours. */
-static int route_of_table(struct mq_topic_route **ret, struct entry *e, const char *name, struct mq_slice body, struct mq_error *err)
+/* The answer of a broker asked directly: its topic table (code 21) with every topic. -ENOENT: it does not
+ * have ours. */
+static int route_of_table(struct mq_topic_route **ret, struct entry *e, const char *name,
+			  struct mq_slice body, struct mq_error *err)
 {
 	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
 	const struct mq_json_node *config;
@@ -246,7 +251,8 @@ static void limit_template(struct mq_topic_route *route)
 	}
 }
 
-static void entry_on_answer(const struct mq_failure *f, const struct mq_command *answer, const char *where, void *user)
+static void entry_on_answer(const struct mq_failure *f, const struct mq_command *answer, const char *where,
+			    void *user)
 {
 	struct entry *e = user;
 	struct mq_route_cache *cache = e->cache;
@@ -321,7 +327,8 @@ static void entry_ask(struct entry *e, bool is_template)
 	}
 }
 
-int mq_client_find_route(struct mq_client *c, const char *topic, enum mq_find_use use, mq_find_route_done done, void *user)
+int mq_client_find_route(struct mq_client *c, const char *topic, enum mq_find_use use,
+			 mq_find_route_done done, void *user)
 {
 	struct entry *e = cache_entry(mq_client_routes(c), topic);
 	struct waiter *w;

@@ -206,7 +206,8 @@ static void start_broker(const char *address)
 	snprintf(set, sizeof set, "namesrvAddr=unix:%s", namesrv_->local);
 	snprintf(ip, sizeof ip, "brokerIP1=%s", address);
 	daemon_ = harness_start(HARNESS_BROKER, sets);
-	while (run_args(true, NULL, ARGS("topic", "list", "--timeout", "100ms"))->status == 66) /* none is registered yet */
+	while (run_args(true, NULL, ARGS("topic", "list", "--timeout", "100ms"))->status ==
+	       66) /* none is registered yet */
 		assert_true(milliseconds() < until);
 }
 
@@ -232,7 +233,8 @@ static void what_was_sent_is_read_back(void **state)
 	const struct run *run;
 
 	assert_ok(mqctl("topic", "create", "readback", "--queues", "2"));
-	assert_ok(mqctl("send", "readback", "first", "--tag", "TagA", "--key", "k1", "--key", "k2", "-p", "shop=berlin"));
+	assert_ok(mqctl("send", "readback", "first", "--tag", "TagA", "--key", "k1", "--key", "k2", "-p",
+			"shop=berlin"));
 	assert_ok(mqctl_with_input("second", "send", "readback"));
 	run = assert_ok(mqctl("tail", "readback"));
 	assert_int_equal(count_lines(run->out), 2);
@@ -244,7 +246,8 @@ static void what_was_sent_is_read_back(void **state)
 	json_t *json = json_of(run);
 
 	assert_string_equal(json_string_value(json_object_get(json, "body")), "first");
-	assert_string_equal(json_string_value(json_object_get(json_object_get(json, "properties"), "shop")), "berlin");
+	assert_string_equal(json_string_value(json_object_get(json_object_get(json, "properties"), "shop")),
+			    "berlin");
 	assert_string_equal(json_string_value(json_object_get(json, "topic")), "readback");
 	json_decref(json);
 }
@@ -410,7 +413,8 @@ static void topics_are_created_listed_described_and_deleted(void **state)
 static void a_name_that_is_not_allowed_is_told(void **state)
 {
 	assert_error(mqctl("topic", "create", "bad name"), 1, "INVALID_PARAMETER");
-	assert_error(mqctl("topic", "create", "x", "--cluster", "nocluster"), 66, "no broker of cluster nocluster");
+	assert_error(mqctl("topic", "create", "x", "--cluster", "nocluster"), 66,
+		     "no broker of cluster nocluster");
 }
 
 static void cluster_and_ping_show_everybody(void **state)
@@ -422,7 +426,8 @@ static void cluster_and_ping_show_everybody(void **state)
 	json = json_of(run);
 	assert_int_equal(json_array_size(json), 1);
 	assert_string_equal(json_string_value(json_object_get(json_array_get(json, 0), "state")), "up");
-	assert_string_equal(json_string_value(json_object_get(json_array_get(json, 0), "version")), MQ_VERSION_DESC);
+	assert_string_equal(json_string_value(json_object_get(json_array_get(json, 0), "version")),
+			    MQ_VERSION_DESC);
 	json_decref(json);
 	run = assert_ok(mqctl("ping", "-o", "table"));
 	assert_memory_equal(run->out, "SERVER ", 7);
@@ -437,9 +442,11 @@ static void a_broker_can_be_asked_directly(void **state)
 
 	snprintf(local, sizeof local, "unix:%s", daemon_->local);
 	for (unsigned i = 0; i < 2; i++) {
-		assert_ok(run_args(false, NULL, ARGS("topic", "create", "direct", "-b", addresses[i], "-q", "1")));
+		assert_ok(run_args(false, NULL,
+				   ARGS("topic", "create", "direct", "-b", addresses[i], "-q", "1")));
 		assert_ok(run_args(false, NULL, ARGS("send", "direct", "hello", "-b", addresses[i])));
-		run = assert_ok(run_args(false, NULL, ARGS("tail", "direct", "-b", addresses[i], "-r", "-c", "1")));
+		run = assert_ok(
+			run_args(false, NULL, ARGS("tail", "direct", "-b", addresses[i], "-r", "-c", "1")));
 		assert_string_equal(run->out, "hello\n");
 		assert_ok(run_args(false, NULL, ARGS("ping", "-b", addresses[i])));
 		assert_ok(run_args(false, NULL, ARGS("topic", "list", "-b", addresses[i])));
@@ -478,7 +485,8 @@ static void a_server_that_says_nothing_is_a_timeout(void **state)
 	assert_int_equal(listen(fd, 8), 0);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &n), 0);
 	snprintf(address, sizeof address, "127.0.0.1:%d", ntohs(sa.sin_port));
-	assert_error(mqctl("topic", "list", "-n", address, "--timeout", "100ms"), 75, "no answer in time: raise --timeout");
+	assert_error(mqctl("topic", "list", "-n", address, "--timeout", "100ms"), 75,
+		     "no answer in time: raise --timeout");
 	close(fd);
 }
 
@@ -499,12 +507,14 @@ static void measurements_are_printed_as_json(void **state)
 	const struct run *run;
 	json_t *json, *result;
 
-	run = assert_ok(mqctl("bench", "produce", "-t", "bench", "--messages", "500", "--size", "100", "-o", "json", "--quiet"));
+	run = assert_ok(mqctl("bench", "produce", "-t", "bench", "--messages", "500", "--size", "100", "-o",
+			      "json", "--quiet"));
 	json = json_of(run);
 	result = json_object_get(json, "result");
 	assert_int_equal(json_integer_value(json_object_get(result, "messages")), 500);
 	assert_int_equal(json_integer_value(json_object_get(result, "errors")), 0);
-	assert_int_equal(json_integer_value(json_object_get(json_object_get(result, "latencyMs"), "count")), 500);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(result, "latencyMs"), "count")),
+			 500);
 	assert_true(json_number_value(json_object_get(json_object_get(result, "latencyMs"), "p99")) > 0);
 	assert_int_equal(json_integer_value(json_object_get(json_object_get(json, "parameters"), "size")), 100);
 	json_decref(json);
@@ -525,15 +535,16 @@ static void a_rate_is_kept_and_everything_arrives(void **state)
 	json_t *json, *result;
 	double messages;
 
-	run = assert_ok(mqctl("bench", "e2e", "-t", "e2ebench", "--rate", "400", "--duration", "500ms", "--warmup", "100ms", "--size", "64",
-			      "-o", "json"));
+	run = assert_ok(mqctl("bench", "e2e", "-t", "e2ebench", "--rate", "400", "--duration", "500ms",
+			      "--warmup", "100ms", "--size", "64", "-o", "json"));
 	json = json_of(run);
 	result = json_object_get(json, "result");
 	messages = json_number_value(json_object_get(result, "messages"));
 	assert_int_equal(json_integer_value(json_object_get(result, "lost")), 0);
 	assert_int_equal(json_integer_value(json_object_get(result, "errors")), 0);
 	assert_true(messages > 100);
-	assert_true(json_number_value(json_object_get(json_object_get(result, "latencyMs"), "count")) == messages);
+	assert_true(json_number_value(json_object_get(json_object_get(result, "latencyMs"), "count")) ==
+		    messages);
 	json_decref(json);
 }
 

@@ -1,5 +1,5 @@
-/* Scripted NameServers and brokers for the tests of libmq/client, on the loop of the client under test. The functions are
- * inline so that each test uses what it needs. */
+/* Scripted NameServers and brokers for the tests of libmq/client, on the loop of the client under test. The
+ * functions are inline so that each test uses what it needs. */
 #pragma once
 
 #include "tests/unit/client/client_test.h"
@@ -33,19 +33,22 @@ struct fake {
 	void *user;
 };
 
-static inline bool answer_with_body(struct fake *fake, const struct mq_command *request, struct mq_command *answer)
+static inline bool answer_with_body(struct fake *fake, const struct mq_command *request,
+				    struct mq_command *answer)
 {
 	answer->body = mq_slice_of(fake->body);
 	return true;
 }
 
-static inline bool answer_with_code(struct fake *fake, const struct mq_command *request, struct mq_command *answer)
+static inline bool answer_with_code(struct fake *fake, const struct mq_command *request,
+				    struct mq_command *answer)
 {
 	answer->code = fake->code;
 	return true;
 }
 
-static inline bool answer_nothing(struct fake *fake, const struct mq_command *request, struct mq_command *answer)
+static inline bool answer_nothing(struct fake *fake, const struct mq_command *request,
+				  struct mq_command *answer)
 {
 	return false;
 }
@@ -76,7 +79,8 @@ static inline void fake_on_close(struct mq_conn *conn, int reason, void *user)
 static const struct mq_conn_events fake_events = { .on_frame = fake_on_frame, .on_close = fake_on_close };
 
 static inline struct fake *fake_start_at(struct mq_loop *loop, const char *address,
-					 bool (*script)(struct fake *, const struct mq_command *, struct mq_command *))
+					 bool (*script)(struct fake *, const struct mq_command *,
+							struct mq_command *))
 {
 	struct fake *fake = calloc(1, sizeof *fake);
 	struct mq_address at;
@@ -94,7 +98,8 @@ static inline struct fake *fake_start_at(struct mq_loop *loop, const char *addre
 		assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &n), 0);
 		snprintf(fake->address, sizeof fake->address, "127.0.0.1:%d", ntohs(sa.sin_port));
 	}
-	assert_int_equal(mq_listener_new(&fake->listener, loop, fd, &fake->loop, 1, &fake_events, fake, NULL), 0);
+	assert_int_equal(
+		mq_listener_new(&fake->listener, loop, fd, &fake->loop, 1, &fake_events, fake, NULL), 0);
 	return fake;
 }
 
@@ -139,7 +144,9 @@ static inline int64_t test_clock_mono_ns(void *user)
 
 static inline void test_clock_init(struct test_clock *c)
 {
-	*c = (struct test_clock){ .clock = { test_clock_wall_ms, test_clock_mono_ns, c }, .mono_ns = 1000000000, .wall_ms = 1700000000000 };
+	*c = (struct test_clock){ .clock = { test_clock_wall_ms, test_clock_mono_ns, c },
+				  .mono_ns = 1000000000,
+				  .wall_ms = 1700000000000 };
 }
 
 static inline struct mq_loop *new_loop(struct test_clock *clock)

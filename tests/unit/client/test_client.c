@@ -80,7 +80,8 @@ static void the_next_namesrv_is_asked_and_remembered(void **state)
 	struct fixture *f = *state;
 	char address[64], list[512];
 	int fd = refusing_socket(address);
-	struct fake *good = fake_start(f->loop, answer_with_code), *other = fake_start(f->loop, answer_with_code);
+	struct fake *good = fake_start(f->loop, answer_with_code),
+		    *other = fake_start(f->loop, answer_with_code);
 	struct outcome o = {};
 	struct mq_client *c;
 
@@ -109,7 +110,8 @@ static void the_next_namesrv_is_asked_and_remembered(void **state)
 static void a_silent_namesrv_leaves_time_for_the_next(void **state)
 {
 	struct fixture *f = *state;
-	struct fake *silent = fake_start(f->loop, answer_nothing), *good = fake_start(f->loop, answer_with_code);
+	struct fake *silent = fake_start(f->loop, answer_nothing),
+		    *good = fake_start(f->loop, answer_with_code);
 	struct outcome o = {};
 	char list[256];
 	struct mq_client *c;
@@ -163,7 +165,8 @@ static void a_missing_local_socket_is_replaced_by_tcp(void **state)
 static void a_request_that_was_sent_is_not_sent_again(void **state)
 {
 	struct fixture *f = *state;
-	struct fake *first = fake_start(f->loop, answer_with_code), *second = fake_start(f->loop, answer_with_code);
+	struct fake *first = fake_start(f->loop, answer_with_code),
+		    *second = fake_start(f->loop, answer_with_code);
 	struct mq_client *c = new_client(f->loop, NULL, first->address);
 	struct outcome o = {};
 

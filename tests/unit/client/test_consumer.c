@@ -81,8 +81,9 @@ static bool broker_script(struct fake *fake, const struct mq_command *request, s
 		return true;
 	case MQ_GET_CONSUMER_LIST_BY_GROUP:
 		f->n_members_asked++;
-		snprintf(f->members, sizeof f->members, "{\"consumerIdList\":[\"%s\"%s%s%s]}", mq_client_id(f->client),
-			 f->other ? ",\"" : "", f->other ? f->other : "", f->other ? "\"" : "");
+		snprintf(f->members, sizeof f->members, "{\"consumerIdList\":[\"%s\"%s%s%s]}",
+			 mq_client_id(f->client), f->other ? ",\"" : "", f->other ? f->other : "",
+			 f->other ? "\"" : "");
 		answer->body = mq_slice_of(f->members);
 		return true;
 	case MQ_QUERY_CONSUMER_OFFSET:
@@ -138,8 +139,10 @@ static const struct mq_consumer_events events = {
 static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof *f);
-	static const char route[] = "{\"brokerDatas\":[{\"brokerAddrs\":{\"0\":\"%s\"},\"brokerName\":\"b\"}],"
-				    "\"queueDatas\":[{\"brokerName\":\"b\",\"perm\":6,\"readQueueNums\":%d,\"writeQueueNums\":%d}]}";
+	static const char route[] =
+		"{\"brokerDatas\":[{\"brokerAddrs\":{\"0\":\"%s\"},\"brokerName\":\"b\"}],"
+		"\"queueDatas\":[{\"brokerName\":\"b\",\"perm\":6,\"readQueueNums\":%d,\"writeQueueNums\":%"
+		"d}]}";
 
 	f->loop = new_loop(&f->clock);
 	f->namesrv = fake_start(f->loop, namesrv_script);

@@ -10,7 +10,8 @@ static void the_remark_is_shown_without_the_faq_line(void **state)
 	struct mq_command answer = { .code = MQ_TOPIC_NOT_EXIST };
 	struct mq_failure f;
 
-	answer.remark = MQ_SLICE("topic[T] not exist, apply first please!\nSee https://rocketmq.apache.org/docs for further details.");
+	answer.remark = MQ_SLICE("topic[T] not exist, apply first please!\nSee "
+				 "https://rocketmq.apache.org/docs for further details.");
 	assert_int_equal(mq_failure_answer(&f, MQ_HOP_BROKER, "broker b", &answer), -ENOENT);
 	assert_string_equal(f.why, "TOPIC_NOT_EXIST: topic[T] not exist, apply first please!");
 	assert_string_equal(f.where, "broker b");

@@ -76,8 +76,10 @@ static int set_up(void **state)
 		f->brokers[i]->user = f;
 	}
 	snprintf(f->route, sizeof f->route,
-		 "{\"brokerDatas\":[{\"brokerAddrs\":{\"0\":\"%s\"},\"brokerName\":\"a\"},{\"brokerAddrs\":{\"0\":\"%s\"},\"brokerName\":\"b\"}],"
-		 "\"queueDatas\":[{\"brokerName\":\"a\",\"perm\":6,\"readQueueNums\":2,\"writeQueueNums\":2},"
+		 "{\"brokerDatas\":[{\"brokerAddrs\":{\"0\":\"%s\"},\"brokerName\":\"a\"},{\"brokerAddrs\":"
+		 "{\"0\":\"%s\"},\"brokerName\":\"b\"}],"
+		 "\"queueDatas\":[{\"brokerName\":\"a\",\"perm\":6,\"readQueueNums\":2,\"writeQueueNums\":"
+		 "2},"
 		 "{\"brokerName\":\"b\",\"perm\":6,\"readQueueNums\":2,\"writeQueueNums\":2}]}",
 		 f->brokers[0]->address, f->brokers[1]->address);
 	f->namesrv->body = f->route;
@@ -101,7 +103,9 @@ static int tear_down(void **state)
 	return 0;
 }
 
-static const struct mq_message message = { .topic = "T", .body = { "hello", 5 }, .tag = { "TagA", 4 }, .queue_id = -1 };
+static const struct mq_message message = {
+	.topic = "T", .body = { "hello", 5 }, .tag = { "TagA", 4 }, .queue_id = -1
+};
 
 static struct sent send_one(struct fixture *f)
 {
@@ -259,7 +263,8 @@ static void a_topic_that_takes_nothing_is_an_error(void **state)
 	struct sent s;
 
 	f->namesrv->body = "{\"brokerDatas\":[{\"brokerAddrs\":{\"0\":\"h:1\"},\"brokerName\":\"a\"}],"
-			   "\"queueDatas\":[{\"brokerName\":\"a\",\"perm\":4,\"readQueueNums\":2,\"writeQueueNums\":2}]}";
+			   "\"queueDatas\":[{\"brokerName\":\"a\",\"perm\":4,\"readQueueNums\":2,"
+			   "\"writeQueueNums\":2}]}";
 	s = send_one(f);
 	assert_int_equal(s.failure.r, -EACCES);
 }

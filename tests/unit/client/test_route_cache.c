@@ -180,8 +180,9 @@ static void an_unreadable_route_is_an_error(void **state)
 	assert_int_equal(find(f, MQ_FIND_AS_IS).r, -EBADMSG);
 }
 
-#define TOPIC_TABLE \
-	"{\"topicConfigTable\":{\"T\":{\"perm\":6,\"readQueueNums\":3,\"topicName\":\"T\",\"writeQueueNums\":5}," \
+#define TOPIC_TABLE                                                                         \
+	"{\"topicConfigTable\":{\"T\":{\"perm\":6,\"readQueueNums\":3,\"topicName\":\"T\"," \
+	"\"writeQueueNums\":5},"                                                            \
 	"\"TBW102\":{\"perm\":7,\"readQueueNums\":8,\"topicName\":\"TBW102\",\"writeQueueNums\":8}}}"
 
 static void a_direct_broker_is_asked_for_its_topics(void **state)

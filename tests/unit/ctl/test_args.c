@@ -62,7 +62,9 @@ static void options_and_operands_may_be_mixed(void **state)
 	char **operands;
 	unsigned n;
 
-	assert_int_equal(PARSE("a", "-f", "--text", "x", "--size=4k", "b", "--choice", "green", "-l", "1", "-l2", "--duration", "2m"), 0);
+	assert_int_equal(PARSE("a", "-f", "--text", "x", "--size=4k", "b", "--choice", "green", "-l", "1",
+			       "-l2", "--duration", "2m"),
+			 0);
 	assert_int_equal(n, 2);
 	assert_string_equal(operands[0], "a");
 	assert_string_equal(operands[1], "b");

@@ -59,7 +59,8 @@ static void a_patched_request_decodes_to_what_was_patched_in(void **state)
 	assert_true(mq_slice_is(*field(&cmd, "b"), "T"));
 	assert_true(mq_slice_is(*field(&cmd, "e"), "3"));
 	assert_true(mq_slice_is(*field(&cmd, "g"), "1769862615250"));
-	assert_true(mq_slice_is(mq_properties_get(*field(&cmd, "i"), MQ_PROPERTY_UNIQ_KEY), "0000000000ABCDEF0000000000000012"));
+	assert_true(mq_slice_is(mq_properties_get(*field(&cmd, "i"), MQ_PROPERTY_UNIQ_KEY),
+				"0000000000ABCDEF0000000000000012"));
 	assert_int_equal(frame->body.n, 100);
 	assert_ptr_equal(out + t.body_at[0], out + t.n - 100);
 	free(out);

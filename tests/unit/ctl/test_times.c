@@ -53,8 +53,11 @@ static void times_may_be_numbers(void **state)
 
 static void nonsense_is_refused(void **state)
 {
-	static const char *const texts[] = { "", "-", "@", "soon", "2026-13-01", "2026-01-31T25:00", "12:61", "2026-01-31X", "-5 weeks",
-					     "12345", "2026-01-31T12:30+9", "10m agoo", "@12x" };
+	static const char *const texts[] = {
+		"",	 "-",		"@",	    "soon",  "2026-13-01",	   "2026-01-31T25:00",
+		"12:61", "2026-01-31X", "-5 weeks", "12345", "2026-01-31T12:30+9", "10m agoo",
+		"@12x"
+	};
 	int64_t got;
 
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
