@@ -20,7 +20,7 @@
 enum {
 	HOLD_WORD_BITS = 64,
 	HOLD_DIRTY_WORDS = HOLD_SLOTS / HOLD_WORD_BITS,
-	HOLD_TICK_MS = 100,  /* how late a deadline may be noticed */
+	HOLD_TICK_MS = 100,  /* how late a deadline may be noticed: its slot is served when all of it is over */
 	HOLD_WHEEL = 512,    /* slots of the wheel: 51.2 s a turn, later deadlines go round again */
 	HOLD_OWNERS = 1024,  /* buckets of connections */
 };
@@ -31,7 +31,7 @@ struct hold {
 	struct hold_table *table; /* borrowed */
 	unsigned index;
 	struct mq_loop *loop;     /* borrowed */
-	struct mq_timer tick;     /* at INT64_MAX while nothing is held: set once, so moving it cannot fail */
+	struct mq_timer tick;     /* for the next slot with something in it, else at INT64_MAX: always set, so moving it cannot fail */
 	int64_t ticked;           /* number of the last tick that was served */
 	unsigned n;
 	struct hold_list slots[HOLD_SLOTS], wheel[HOLD_WHEEL], owners[HOLD_OWNERS];
@@ -76,17 +76,32 @@ static void hold_unlink(struct hold *h, struct hold_entry *e)
 	h->n--;
 }
 
-static int hold_tick_at(struct hold *h, int64_t at_ms)
+static int64_t hold_now_tick(struct hold *h)
+{
+	return mq_loop_mono_ms(h->loop) / HOLD_TICK_MS;
+}
+
+/* Without fail when it was set before. */
+static int hold_set_timer(struct hold *h, int64_t at_ms)
 {
 	return mq_timer_set(h->loop, &h->tick, at_ms);
 }
 
-static void hold_start_ticking(struct hold *h)
+/* At the end of tick number `tick`. */
+static void hold_serve_at(struct hold *h, int64_t tick)
 {
-	int64_t now_ms = mq_loop_mono_ms(h->loop);
+	(void)hold_set_timer(h, (tick + 1) * HOLD_TICK_MS);
+}
 
-	h->ticked = now_ms / HOLD_TICK_MS;
-	(void)hold_tick_at(h, now_ms + HOLD_TICK_MS); /* only moves it */
+static void hold_serve_next(struct hold *h)
+{
+	for (int64_t tick = h->ticked + 1; h->n > 0 && tick <= h->ticked + HOLD_WHEEL; tick++) {
+		if (!LIST_EMPTY(&h->wheel[tick % HOLD_WHEEL])) {
+			hold_serve_at(h, tick);
+			return;
+		}
+	}
+	(void)hold_set_timer(h, INT64_MAX);
 }
 
 bool hold_park(struct hold *h, struct hold_entry *e)
@@ -95,9 +110,11 @@ bool hold_park(struct hold *h, struct hold_entry *e)
 	int64_t tick = e->deadline_ms / HOLD_TICK_MS;
 
 	if (h->n++ == 0)
-		hold_start_ticking(h);
-	if (tick < h->ticked) /* over already: not a whole turn of the wheel later */
-		tick = h->ticked;
+		h->ticked = hold_now_tick(h) - 1;
+	if (tick <= h->ticked) /* over already: not a whole turn of the wheel later */
+		tick = h->ticked + 1;
+	if ((tick + 1) * HOLD_TICK_MS < h->tick.at_ms)
+		hold_serve_at(h, tick);
 	LIST_INSERT_HEAD(&h->slots[slot], e, in_slot);
 	LIST_INSERT_HEAD(&h->wheel[tick % HOLD_WHEEL], e, in_wheel);
 	LIST_INSERT_HEAD(&h->owners[hold_hash(e->owner, HOLD_OWNERS)], e, in_owner);
@@ -158,20 +175,18 @@ static void hold_on_tick(struct mq_timer *timer)
 	struct hold *h = (struct hold *)((char *)timer - offsetof(struct hold, tick));
 	struct hold_list due = LIST_HEAD_INITIALIZER(due);
 	struct hold_entry *e, *next;
-	int64_t now_ms = mq_loop_mono_ms(h->loop), tick = now_ms / HOLD_TICK_MS;
+	int64_t now_ms = mq_loop_mono_ms(h->loop), last = now_ms / HOLD_TICK_MS - 1;
+	int64_t first = h->ticked >= last - HOLD_WHEEL ? h->ticked + 1 : last - HOLD_WHEEL + 1;
 
-	/* The tick that is under way is looked at again next time: its later deadlines are not over yet. */
-	int64_t first = h->ticked > tick - HOLD_WHEEL ? h->ticked : tick - HOLD_WHEEL + 1;
-
-	for (int64_t t = first; t <= tick; t++) {
-		for (e = LIST_FIRST(&h->wheel[t % HOLD_WHEEL]); e; e = next) {
+	for (int64_t tick = first; tick <= last; tick++) {
+		for (e = LIST_FIRST(&h->wheel[tick % HOLD_WHEEL]); e; e = next) {
 			next = LIST_NEXT(e, in_wheel);
 			if (e->deadline_ms <= now_ms)
 				hold_collect(h, &due, e, HOLD_EXPIRED);
 		}
 	}
-	h->ticked = tick;
-	(void)hold_tick_at(h, h->n > 0 ? now_ms + HOLD_TICK_MS : INT64_MAX); /* the slot of the timer that fires is still ours */
+	h->ticked = last;
+	hold_serve_next(h);
 	hold_wake(&due);
 }
 
@@ -214,7 +229,7 @@ int hold_new(struct hold **ret, struct hold_table *t, unsigned index, struct mq_
 	h->loop = loop;
 	h->post.run = hold_on_post;
 	h->tick.fire = hold_on_tick;
-	if (hold_tick_at(h, INT64_MAX) < 0) {
+	if (hold_set_timer(h, INT64_MAX) < 0) {
 		free(h);
 		return -ENOMEM;
 	}
