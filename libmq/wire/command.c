@@ -143,11 +143,16 @@ void mq_command_add_bool(struct mq_command *cmd, const char *name, bool value)
 	mq_command_add(cmd, name, value ? MQ_SLICE("true") : MQ_SLICE("false"));
 }
 
-/* From the end, so that the last of several wins. */
+/* From the end, so that the last of several wins. The first byte is compared by itself: names of SEND_MESSAGE_V2 have no
+ * other, and a call for each of 14 fields in each of 14 look-ups is what a send would spend most on. */
 const struct mq_slice *mq_command_field_slice(const struct mq_command *cmd, struct mq_slice name)
 {
-	for (const struct mq_field *f = cmd->fields + cmd->n_fields; f-- > cmd->fields;)
-		if (f->name.n == name.n && memcmp(f->name.p, name.p, name.n) == 0)
+	const struct mq_field *f = cmd->fields + cmd->n_fields;
+	char first = name.n > 0 ? name.p[0] : '\0';
+
+	while (f-- > cmd->fields)
+		if (f->name.n == name.n && (name.n == 0 || (f->name.p[0] == first &&
+							    memcmp(f->name.p + 1, name.p + 1, name.n - 1) == 0)))
 			return &f->value;
 	return NULL;
 }
