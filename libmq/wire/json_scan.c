@@ -172,19 +172,29 @@ static char *unescape(struct mq_scan *s, char *w)
 	return w + 1;
 }
 
-/* The next quote or backslash, or `end`. Strings are most of what is scanned, so eight bytes at a time: in x - 1 the high bit
- * of a byte appears when the byte was 0, and the lowest such bit is always a true one. */
+/* Strings are most of what is scanned and written, so eight bytes at a time. */
+static const uint64_t eight_ones = 0x0101010101010101, eight_highs = 0x8080808080808080;
+
+/* The high bits of the bytes below `limit`, which is at most 0x80; false ones only above a true one. */
+static uint64_t bytes_below(uint64_t bytes, uint8_t limit)
+{
+	return (bytes - eight_ones * limit) & ~bytes & eight_highs;
+}
+
+static uint64_t bytes_equal(uint64_t bytes, char c)
+{
+	return bytes_below(bytes ^ eight_ones * (uint8_t)c, 1);
+}
+
+/* The next quote or backslash, or `end`. */
 static char *find_quote(char *p, const char *end, char quote)
 {
-	const uint64_t ones = 0x0101010101010101, highs = 0x8080808080808080;
-	uint64_t bytes, is_quote, is_backslash, hits;
+	uint64_t bytes, hits;
 
 	for (; end - p >= 8; p += 8) {
 		memcpy(&bytes, p, 8);
 		bytes = le64toh(bytes);
-		is_quote = bytes ^ ones * (uint8_t)quote;
-		is_backslash = bytes ^ ones * '\\';
-		hits = (((is_quote - ones) & ~is_quote) | ((is_backslash - ones) & ~is_backslash)) & highs;
+		hits = bytes_equal(bytes, quote) | bytes_equal(bytes, '\\');
 		if (hits)
 			return p + __builtin_ctzll(hits) / 8;
 	}
