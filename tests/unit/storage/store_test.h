@@ -4,12 +4,15 @@
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -133,6 +136,33 @@ static inline int fixture_setup(void **state)
 	fixture_open(f);
 	*state = f;
 	return 0;
+}
+
+/* Opens the store in another process, which does `act` and is then killed; opens it here again. */
+static inline void fixture_kill_after(struct fixture *f, void (*act)(struct fixture *f))
+{
+	int pipes[2];
+	char byte = 0;
+	pid_t child;
+
+	assert_null(f->store);
+	assert_int_equal(pipe(pipes), 0);
+	child = fork();
+	if (child == 0) {
+		setenv("CMOCKA_TEST_ABORT", "1", 1);
+		close(pipes[0]);
+		fixture_open(f);
+		act(f);
+		if (write(pipes[1], &byte, 1) == 1)
+			pause();
+		_exit(1);
+	}
+	close(pipes[1]);
+	assert_int_equal(read(pipes[0], &byte, 1), 1);
+	kill(child, SIGKILL);
+	close(pipes[0]);
+	waitpid(child, NULL, 0);
+	fixture_open(f);
 }
 
 /* Not opened yet: the test changes the configuration first. */
@@ -323,6 +353,13 @@ static inline void flush_queue(struct fixture *f, const char *topic, int32_t que
 	rocksdb_flush_cf(f->store->db, o, q->family->cf, &text);
 	assert_null(text);
 	rocksdb_flushoptions_destroy(o);
+}
+
+/* Commits one op with these records of one queue; its result. */
+static inline int commit_op(struct fixture *f, struct store_op *op)
+{
+	commit_and_wait(f->store, op, 1);
+	return op->result;
 }
 
 #define TEST(name)        cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
