@@ -44,14 +44,15 @@ void mq_log_set_level(int priority)
 	log_level = priority;
 }
 
-/* One write, so that lines of different threads do not mix. Newlines would make lines of their own. */
+/* One write, so that lines of different threads do not mix. Text of peers may be in it: a newline would make a line of
+ * its own, an escape character could do anything to a terminal. */
 static void log_stderr(int priority, char *text, size_t n)
 {
 	char prefix[] = { '<', (char)('0' + (priority & LOG_PRIMASK)), '>' };
 	struct iovec iov[] = { { prefix, sizeof prefix }, { text, n }, { "\n", 1 } };
 
 	for (char *p = text; p < text + n; p++)
-		if (*p == '\n')
+		if ((unsigned char)*p < ' ')
 			*p = ' ';
 	if (writev(STDERR_FILENO, iov, N_ELEMENTS(iov)) < 0)
 		return; /* nowhere left to say so */
