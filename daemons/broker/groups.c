@@ -157,9 +157,15 @@ static int groups_put_version(struct groups *g, const struct mq_data_version *v)
 	return store_meta_put(g->broker->store, META_VERSION, MQ_SLICE("groups"), mq_data_version_text(v, text));
 }
 
+struct groups_loading {
+	struct groups *groups;
+	struct mq_error *err; /* filled for a row that cannot be read */
+};
+
 static int groups_load_row(void *user, struct mq_slice name, struct mq_slice value)
 {
-	struct groups *g = user;
+	struct groups *g = ((struct groups_loading *)user)->groups;
+	struct mq_error *err = ((struct groups_loading *)user)->err;
 	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
 	char text[MQ_GROUP_TEXT_MAX];
 	struct mq_group_config c;
@@ -170,17 +176,18 @@ static int groups_load_row(void *user, struct mq_slice name, struct mq_slice val
 	if (r == 0)
 		r = mq_group_config_read(mq_json_root(doc), &c, text);
 	if (r < 0)
-		return r;
+		return mq_error_set(err, r, "the stored configuration of consumer group %.*s cannot be read: %s", MQ_FMT(name),
+				    strerror(-r));
 	row = row_new(name, &c);
 	if (!row)
-		return -ENOMEM;
+		return mq_error_set(err, -ENOMEM, "out of memory");
 	groups_insert(g, row);
 	return 0;
 }
 
 static int groups_load_version(void *user, struct mq_slice name, struct mq_slice value)
 {
-	struct groups *g = user;
+	struct groups *g = ((struct groups_loading *)user)->groups;
 	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
 	int r;
 
@@ -189,6 +196,8 @@ static int groups_load_version(void *user, struct mq_slice name, struct mq_slice
 	r = mq_json_parse(&doc, value, NULL);
 	if (r == 0)
 		mq_data_version_read(mq_json_root(doc), &g->version);
+	else
+		r = mq_error_set(((struct groups_loading *)user)->err, r, "the stored version of the consumer groups cannot be read");
 	return r;
 }
 
@@ -219,22 +228,25 @@ static int groups_add_predefined(struct groups *g)
 int groups_new(struct groups **ret, struct broker *b, struct mq_error *err)
 {
 	struct groups *g = calloc(1, sizeof *g);
+	struct mq_error why = {};
+	struct groups_loading loading = { g, &why };
 	int r;
 
 	if (!g)
-		return -ENOMEM;
+		return mq_error_set(err, -ENOMEM, "out of memory");
 	g->broker = b;
 	pthread_mutex_init(&g->changing, NULL);
 	pthread_rwlock_init(&g->lock, NULL);
 	g->version.timestamp = mq_wall_ms(b->clock);
-	r = store_meta_each(b->store, META_GROUP, groups_load_row, g);
+	r = store_meta_each(b->store, META_GROUP, groups_load_row, &loading);
 	if (r == 0)
-		r = store_meta_each(b->store, META_VERSION, groups_load_version, g);
+		r = store_meta_each(b->store, META_VERSION, groups_load_version, &loading);
 	if (r == 0)
 		r = groups_add_predefined(g);
 	if (r < 0) {
 		groups_free(g);
-		return mq_error_set(err, r, "cannot load the consumer groups from %s", b->config.storePathRootDir);
+		return mq_error_set(err, r, "cannot load the consumer groups from %s: %s", b->config.storePathRootDir,
+				    why.text[0] ? why.text : strerror(-r));
 	}
 	*ret = g;
 	return 0;
@@ -356,6 +368,8 @@ int groups_update(struct groups *g, struct mq_slice body, struct mq_error *err)
 	r = topics_check_name(c.name, true, err);
 	if (r < 0)
 		return r;
+	if (c.retry_queues < 0 || c.retry_queues > TOPIC_QUEUES_MAX)
+		return mq_error_set(err, -EINVAL, "retryQueueNums must be from 0 to %d", TOPIC_QUEUES_MAX);
 	pthread_mutex_lock(&g->changing);
 	r = groups_update_locked(g, &c, err);
 	pthread_mutex_unlock(&g->changing);

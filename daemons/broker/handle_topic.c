@@ -12,7 +12,6 @@
 #include "libmq/wire/codes.h"
 
 enum {
-	TOPIC_QUEUES_MAX = 65535, /* of one topic; ours, against typing errors: upstream has no limit */
 	TOPIC_PAGE_MAX = 2000,    /* splitMetadataSize */
 };
 

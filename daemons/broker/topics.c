@@ -142,9 +142,15 @@ static int topics_put_version(struct topics *t, const struct mq_data_version *v)
 	return store_meta_put(t->broker->store, META_VERSION, MQ_SLICE("topics"), mq_data_version_text(v, text));
 }
 
+struct topics_loading {
+	struct topics *topics;
+	struct mq_error *err; /* filled for a row that cannot be read */
+};
+
 static int topics_load_row(void *user, struct mq_slice name, struct mq_slice value)
 {
-	struct topics *t = user;
+	struct topics *t = ((struct topics_loading *)user)->topics;
+	struct mq_error *err = ((struct topics_loading *)user)->err;
 	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
 	char attributes[TOPIC_ATTRIBUTES_MAX];
 	struct mq_topic_config c;
@@ -155,7 +161,8 @@ static int topics_load_row(void *user, struct mq_slice name, struct mq_slice val
 	if (r == 0)
 		r = mq_topic_config_read(mq_json_root(doc), &c, attributes, sizeof attributes);
 	if (r < 0)
-		return r;
+		return mq_error_set(err, r, "the stored configuration of topic %.*s cannot be read: %s", MQ_FMT(name),
+				    strerror(-r));
 	row = row_new(name,
 		      &(struct topic){ .read_queues = c.read_queues,
 				       .write_queues = c.write_queues,
@@ -165,14 +172,14 @@ static int topics_load_row(void *user, struct mq_slice name, struct mq_slice val
 				       .is_multi_tag = c.is_multi_tag },
 		      c.attributes);
 	if (!row)
-		return -ENOMEM;
+		return mq_error_set(err, -ENOMEM, "out of memory");
 	topics_insert(t, row);
 	return 0;
 }
 
 static int topics_load_version(void *user, struct mq_slice name, struct mq_slice value)
 {
-	struct topics *t = user;
+	struct topics *t = ((struct topics_loading *)user)->topics;
 	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
 	int r;
 
@@ -181,6 +188,8 @@ static int topics_load_version(void *user, struct mq_slice name, struct mq_slice
 	r = mq_json_parse(&doc, value, NULL);
 	if (r == 0)
 		mq_data_version_read(mq_json_root(doc), &t->version);
+	else
+		r = mq_error_set(((struct topics_loading *)user)->err, r, "the stored version of the topics cannot be read");
 	return r;
 }
 
@@ -342,22 +351,25 @@ int topics_check_name(struct mq_slice name, bool is_group, struct mq_error *err)
 int topics_new(struct topics **ret, struct broker *b, struct mq_error *err)
 {
 	struct topics *t = calloc(1, sizeof *t);
+	struct mq_error why = {};
+	struct topics_loading loading = { t, &why };
 	int r;
 
 	if (!t)
-		return -ENOMEM;
+		return mq_error_set(err, -ENOMEM, "out of memory");
 	t->broker = b;
 	pthread_mutex_init(&t->changing, NULL);
 	pthread_rwlock_init(&t->lock, NULL);
 	t->version.timestamp = t->mapping_version.timestamp = mq_wall_ms(b->clock);
-	r = store_meta_each(b->store, META_TOPIC, topics_load_row, t);
+	r = store_meta_each(b->store, META_TOPIC, topics_load_row, &loading);
 	if (r == 0)
-		r = store_meta_each(b->store, META_VERSION, topics_load_version, t);
+		r = store_meta_each(b->store, META_VERSION, topics_load_version, &loading);
 	if (r == 0)
 		r = topics_add_all_system(t);
 	if (r < 0) {
 		topics_free(t);
-		return mq_error_set(err, r, "cannot load the topics from %s", b->config.storePathRootDir);
+		return mq_error_set(err, r, "cannot load the topics from %s: %s", b->config.storePathRootDir,
+				    why.text[0] ? why.text : strerror(-r));
 	}
 	*ret = t;
 	return 0;

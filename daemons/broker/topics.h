@@ -11,7 +11,11 @@ struct topics;
 struct evbuffer;
 
 enum { PERM_PRIORITY = 8, PERM_READ = 4, PERM_WRITE = 2, PERM_INHERIT = 1 };
-enum { TOPIC_NAME_MAX = 255, TOPIC_ATTRIBUTES_MAX = 1024 };
+enum {
+	TOPIC_NAME_MAX = 255,
+	TOPIC_ATTRIBUTES_MAX = 1024,
+	TOPIC_QUEUES_MAX = 65535, /* of one topic; ours, against typing errors: upstream has no limit */
+};
 
 struct topic {
 	int32_t read_queues, write_queues, perm, sys_flag;

@@ -88,11 +88,24 @@ static void bad_names_and_bad_bodies_are_told_apart(void **state)
 	assert_int_equal(groups_update(g, MQ_SLICE("{}"), &err), -EINVAL);
 	assert_string_equal(err.text, "The specified group is blank.");
 	assert_int_equal(groups_update(g, MQ_SLICE("{\"groupName\":\"a.b\"}"), &err), -EINVAL);
+	assert_int_equal(groups_update(g, MQ_SLICE("{\"groupName\":\"g\",\"retryQueueNums\":-1}"), &err), -EINVAL);
+	assert_string_equal(err.text, "retryQueueNums must be from 0 to 65535");
 	assert_int_equal(groups_update(g, MQ_SLICE("{"), &err), -EBADMSG);
 	assert_int_equal(groups_update(g, MQ_SLICE("[]"), &err), -EBADMSG);
 	assert_int_equal(groups_update(g, MQ_SLICE("{\"groupName\":\"g\",\"attributes\":{\"+nope\":\"1\"}}"), &err),
 			 -EBADMSG);
 	assert_string_equal(err.text, "unsupported key: nope");
+}
+
+static void a_row_that_cannot_be_read_is_named(void **state)
+{
+	struct fixture *f = *state;
+	struct groups *g;
+	struct mq_error err = {};
+
+	assert_int_equal(store_meta_put(f->broker.store, "group", MQ_SLICE("broken"), MQ_SLICE("{")), 0);
+	assert_int_equal(groups_new(&g, &f->broker, &err), -EBADMSG);
+	assert_non_null(strstr(err.text, "the stored configuration of consumer group broken cannot be read"));
 }
 
 static void a_deleted_group_is_gone_after_a_restart_too(void **state)
@@ -128,6 +141,7 @@ int main(void)
 		TEST(illegal_names_and_a_closed_broker_create_nothing),
 		TEST(updates_survive_a_restart),
 		TEST(bad_names_and_bad_bodies_are_told_apart),
+		TEST(a_row_that_cannot_be_read_is_named),
 		TEST(a_deleted_group_is_gone_after_a_restart_too),
 		TEST(pages_are_in_the_order_of_names),
 	};

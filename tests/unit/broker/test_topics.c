@@ -189,6 +189,17 @@ static void a_deleted_topic_is_gone_after_a_restart_too(void **state)
 	assert_int_equal(topics_get(f->broker.topics, MQ_SLICE("T"), &topic), -ENOENT);
 }
 
+static void a_row_that_cannot_be_read_is_named(void **state)
+{
+	struct fixture *f = *state;
+	struct topics *t;
+	struct mq_error err = {};
+
+	assert_int_equal(store_meta_put(f->broker.store, "topic", MQ_SLICE("Broken"), MQ_SLICE("[]")), 0);
+	assert_int_equal(topics_new(&t, &f->broker, &err), -EBADMSG);
+	assert_non_null(strstr(err.text, "the stored configuration of topic Broken cannot be read"));
+}
+
 static void order_configurations_mark_known_topics_only(void **state)
 {
 	struct topics *t = topics_of(state);
@@ -251,6 +262,7 @@ int main(void)
 		TEST(topics_survive_a_restart_with_their_version),
 		TEST(the_same_configuration_again_changes_nothing),
 		TEST(a_deleted_topic_is_gone_after_a_restart_too),
+		TEST(a_row_that_cannot_be_read_is_named),
 		TEST(order_configurations_mark_known_topics_only),
 		TEST(pages_are_in_the_order_of_names),
 		TEST(permissions_can_be_shown_without_some_bits),
