@@ -34,8 +34,8 @@ static void print_json(struct message_printer *p, const struct mq_record *r, con
 	mq_json_key(w, "properties");
 	mq_json_open_object(w);
 	while (mq_properties_next(&rest, &name, &value)) {
-		json_out_key(&p->json, name);
-		json_out_text(&p->json, value);
+		mq_json_key_slice(w, name);
+		mq_json_string(w, value);
 	}
 	mq_json_close_object(w);
 	mq_json_member_i64(w, "queueId", r->queue_id);
@@ -43,8 +43,7 @@ static void print_json(struct message_printer *p, const struct mq_record *r, con
 	mq_json_member_i64(w, "reconsumeTimes", r->reconsume_times);
 	mq_json_member_i64(w, "storeTimestamp", r->store_at_ms);
 	mq_json_member_string(w, "storeTime", mq_slice_of(times_format_utc(r->store_at_ms, time)));
-	mq_json_key(w, "topic");
-	json_out_text(&p->json, r->topic);
+	mq_json_member_string(w, "topic", r->topic);
 	mq_json_close_object(w);
 	(void)json_out_print(&p->json, out); /* the caller looks at ferror() */
 }

@@ -278,55 +278,6 @@ void json_out_bytes(struct json_out *j, const char *name, const char *name_base6
 		j->w.error = -ENOMEM;
 }
 
-/* The text with U+FFFD for each byte that belongs to no character; NULL: no memory. */
-static char *repaired(struct mq_slice text, size_t *ret_n)
-{
-	static const char replacement[] = "\xef\xbf\xbd";
-	char *out = malloc(text.n * 3 + 1), *to = out;
-
-	for (size_t i = 0; out && i < text.n;) {
-		int rest = utf8_rest((unsigned char)text.p[i]);
-		struct mq_slice one = { text.p + i, rest < 0 ? 0 : (size_t)rest + 1 };
-
-		if (one.n > 0 && one.n <= text.n - i && output_is_utf8(one)) {
-			to = mempcpy(to, one.p, one.n);
-			i += one.n;
-		} else {
-			to = mempcpy(to, replacement, sizeof replacement - 1);
-			i++;
-		}
-	}
-	*ret_n = out ? (size_t)(to - out) : 0;
-	return out;
-}
-
-static void put_repaired(struct json_out *j, struct mq_slice text,
-			 void (*put)(struct mq_json_writer *w, struct mq_slice text))
-{
-	_cleanup_(freep) char *owned = NULL;
-	size_t n;
-
-	if (output_is_utf8(text)) {
-		put(&j->w, text);
-		return;
-	}
-	owned = repaired(text, &n);
-	if (owned)
-		put(&j->w, (struct mq_slice){ owned, n });
-	else
-		j->w.error = -ENOMEM;
-}
-
-void json_out_text(struct json_out *j, struct mq_slice text)
-{
-	put_repaired(j, text, mq_json_string);
-}
-
-void json_out_key(struct json_out *j, struct mq_slice name)
-{
-	put_repaired(j, name, mq_json_key_slice);
-}
-
 void output_text(struct mq_slice text, bool is_terminal, FILE *out)
 {
 	if (!is_terminal) {

@@ -48,10 +48,6 @@ void json_out_done(struct json_out *j);
 /* Text as JSON if it is UTF-8, as member `name`; else base64 as member `name`Base64. */
 void json_out_bytes(struct json_out *j, const char *name, const char *name_base64, struct mq_slice bytes);
 
-/* A value or a member's name out of bytes of a peer that should be UTF-8: what is not becomes U+FFFD, for JSON must be. */
-void json_out_text(struct json_out *j, struct mq_slice text);
-void json_out_key(struct json_out *j, struct mq_slice name);
-
 /* Prints bytes of a peer: on a terminal, control characters (except newline and tab) become "." so that a
  * message cannot steer it. */
 void output_text(struct mq_slice text, bool is_terminal, FILE *out);

@@ -110,25 +110,6 @@ static void bytes_that_are_no_text_become_base64(void **state)
 	}
 }
 
-static void text_that_is_no_text_is_repaired(void **state)
-{
-	struct json_out j;
-	char *text = NULL;
-	size_t n = 0;
-	FILE *out = open_memstream(&text, &n);
-
-	assert_int_equal(json_out_init(&j), 0);
-	mq_json_open_object(&j.w);
-	json_out_key(&j, MQ_SLICE("k\xff"));
-	json_out_text(&j, MQ_SLICE("\xc3\xa9\xc3 \xed\xa0\x80"));
-	mq_json_close_object(&j.w);
-	assert_int_equal(json_out_print(&j, out), 0);
-	json_out_done(&j);
-	fclose(out);
-	assert_string_equal(text, "{\"k\xef\xbf\xbd\":\"\xc3\xa9\xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"}\n");
-	free(text);
-}
-
 static void a_message_cannot_steer_the_terminal(void **state)
 {
 	char *text = NULL;
@@ -164,7 +145,6 @@ int main(void)
 		cmocka_unit_test(json_has_numbers_texts_and_nothing),
 		cmocka_unit_test(an_empty_table_is_an_empty_array),
 		cmocka_unit_test(bytes_that_are_no_text_become_base64),
-		cmocka_unit_test(text_that_is_no_text_is_repaired),
 		cmocka_unit_test(a_message_cannot_steer_the_terminal),
 		cmocka_unit_test(a_pipe_gets_the_bytes_as_they_are),
 	};
