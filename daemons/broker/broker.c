@@ -41,7 +41,8 @@ static void broker_on_store_state(void *user, enum store_state state, const char
 	if (state == STORE_WRITABLE)
 		mq_log_fields(LOG_NOTICE, BROKER_MSG_STORE_WRITABLE, NULL, "the store takes messages again");
 	else
-		mq_log_fields(LOG_ERR, BROKER_MSG_STORE_REFUSES, NULL, "the store takes no messages: %s", why);
+		mq_log_fields(LOG_ERR, BROKER_MSG_STORE_REFUSES, NULL, "the store takes no messages: %s",
+			      why);
 }
 
 static int broker_open_store(struct broker *b, struct mq_error *err)
@@ -82,7 +83,8 @@ int broker_reply_store(struct mq_request *req, int r)
 	if (broker_store_code(r) == MQ_SYSTEM_ERROR)
 		return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", strerror(-r));
 	store_state_reason(b->store, why, sizeof why);
-	return mq_reply_code(req, MQ_SERVICE_NOT_AVAILABLE, "service not available now: %s", why[0] ? why : strerror(-r));
+	return mq_reply_code(req, MQ_SERVICE_NOT_AVAILABLE, "service not available now: %s",
+			     why[0] ? why : strerror(-r));
 }
 
 /* ---- Start ---- */
@@ -101,9 +103,11 @@ static int broker_make_address(struct broker *b, struct mq_error *err)
 {
 	const char *ip = b->config.brokerIP1;
 
-	snprintf(b->address, sizeof b->address, strchr(ip, ':') ? "[%s]:%" PRIi64 : "%s:%" PRIi64, ip, b->config.listenPort);
+	snprintf(b->address, sizeof b->address, strchr(ip, ':') ? "[%s]:%" PRIi64 : "%s:%" PRIi64, ip,
+		 b->config.listenPort);
 	if (mq_host_parse(mq_slice_of(b->address), &b->store_host) < 0)
-		return mq_error_set(err, -EINVAL, "brokerIP1=%s is not a numeric address: message ids carry it", ip);
+		return mq_error_set(err, -EINVAL,
+				    "brokerIP1=%s is not a numeric address: message ids carry it", ip);
 	return 0;
 }
 
@@ -180,7 +184,8 @@ static int broker_make(struct broker *b, struct mq_error *err)
 	return broker_make_loops(b, err);
 }
 
-int broker_new(struct broker **ret, struct broker_config *config, struct mq_loop *main_loop, struct mq_error *err)
+int broker_new(struct broker **ret, struct broker_config *config, struct mq_loop *main_loop,
+	       struct mq_error *err)
 {
 	_cleanup_(broker_freep) struct broker *b = calloc(1, sizeof *b);
 	int r;
@@ -206,7 +211,8 @@ int broker_listen(struct broker *b, int fd, bool is_fast, struct mq_error *err)
 	int r;
 
 	if (b->n_listeners == N_ELEMENTS(b->listeners))
-		return mq_error_set(err, -EMFILE, "more than %zu listening sockets", N_ELEMENTS(b->listeners));
+		return mq_error_set(err, -EMFILE, "more than %zu listening sockets",
+				    N_ELEMENTS(b->listeners));
 	r = mq_listener_new(&b->listeners[b->n_listeners], b->main_loop, fd, b->accepting, b->n_loops,
 			    is_fast ? &mq_dispatch_events_fast : &mq_dispatch_events, &b->dispatch, err);
 	if (r < 0)
@@ -218,7 +224,9 @@ int broker_listen(struct broker *b, int fd, bool is_fast, struct mq_error *err)
 int broker_start(struct broker *b, struct mq_error *err)
 {
 	registrar_changed(b->registrar, (struct mq_slice){});
-	if (mq_timer_set(b->main_loop, &b->sample_timer, mq_loop_mono_ms(b->main_loop) + SAMPLE_PERIOD_MS) < 0)
+	int64_t first_ms = mq_loop_mono_ms(b->main_loop) + SAMPLE_PERIOD_MS;
+
+	if (mq_timer_set(b->main_loop, &b->sample_timer, first_ms) < 0)
 		return mq_error_set(err, -ENOMEM, "out of memory");
 	return 0;
 }
@@ -234,7 +242,8 @@ bool broker_is_alive(struct broker *b)
 
 		is_alive &= now != b->seen_loops[i];
 		b->seen_loops[i] = now;
-		mq_loop_ping(broker_loop_mq(b->loops[i])); /* an idle loop makes no turns: ask for one until the next look */
+		/* An idle loop makes no turns: ask for one until the next look. */
+		mq_loop_ping(broker_loop_mq(b->loops[i]));
 	}
 
 	uint64_t flusher = store_flusher_progress(b->store), keeper = store_keeper_progress(b->store);
@@ -252,11 +261,13 @@ void broker_status(struct broker *b, char *ret, size_t size)
 	int n;
 
 	registrar_state(b->registrar, &n_ok, &n_total);
-	n = snprintf(ret, size, "%s of %s at %s, ", b->config.brokerName, b->config.brokerClusterName, b->address);
+	n = snprintf(ret, size, "%s of %s at %s, ", b->config.brokerName, b->config.brokerClusterName,
+		     b->address);
 	if (n_total == 0)
 		n += snprintf(ret + n, n < (int)size ? size - (size_t)n : 0, "no NameServer configured");
 	else
-		n += snprintf(ret + n, n < (int)size ? size - (size_t)n : 0, "registered with %u of %u NameServers", n_ok, n_total);
+		n += snprintf(ret + n, n < (int)size ? size - (size_t)n : 0,
+			      "registered with %u of %u NameServers", n_ok, n_total);
 	if (n >= (int)size)
 		return;
 	if (store_state(b->store) == STORE_WRITABLE) {
@@ -291,7 +302,8 @@ void broker_stop(struct broker *b, void (*done)(void *user), void *user)
 {
 	broker_close_listeners(b);
 	mq_timer_clear(b->main_loop, &b->sample_timer);
-	atomic_store(&b->is_stopping, true); /* before the loops wake what they hold: it must not be held again */
+	/* Before the loops wake what they hold: it must not be held again. */
+	atomic_store(&b->is_stopping, true);
 	b->stopped = done;
 	b->stopped_user = user;
 	b->n_stopping = b->n_loops + 1;

@@ -30,10 +30,10 @@ static int reply_not_found(struct mq_request *req, const char *remark)
 	return mq_reply(req, &answer, NULL);
 }
 
-#define QUERY_OFFSET_FIELDS(X)                                       \
-	X(slice, group, "consumerGroup", REQUIRED)                   \
-	X(slice, topic, "topic", REQUIRED)                           \
-	X(i32, queue_id, "queueId", REQUIRED)                        \
+#define QUERY_OFFSET_FIELDS(X)                     \
+	X(slice, group, "consumerGroup", REQUIRED) \
+	X(slice, topic, "topic", REQUIRED)         \
+	X(i32, queue_id, "queueId", REQUIRED)      \
 	X(bool, zero_if_not_found, "setZeroIfNotFound", OPTIONAL)
 MQ_HEADER(query_offset, QUERY_OFFSET_FIELDS)
 
@@ -62,14 +62,15 @@ int handle_query_consumer_offset(struct mq_request *req)
 	if (!h.zero_if_not_found)
 		return reply_not_found(req, "Not found, do not set to zero, maybe this group boot first");
 	if (!is_young(store_queue_find(b->store, h.topic, h.queue_id)))
-		return reply_not_found(req, "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first");
+		return reply_not_found(req,
+				       "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first");
 	return reply_i64(req, "offset", 0);
 }
 
-#define UPDATE_OFFSET_FIELDS(X)                          \
-	X(slice, group, "consumerGroup", REQUIRED)       \
-	X(slice, topic, "topic", REQUIRED)               \
-	X(i32, queue_id, "queueId", REQUIRED)            \
+#define UPDATE_OFFSET_FIELDS(X)                    \
+	X(slice, group, "consumerGroup", REQUIRED) \
+	X(slice, topic, "topic", REQUIRED)         \
+	X(i32, queue_id, "queueId", REQUIRED)      \
 	X(i64, offset, "commitOffset", REQUIRED)
 MQ_HEADER(update_offset, UPDATE_OFFSET_FIELDS)
 
@@ -90,7 +91,9 @@ static int update_durably(struct mq_request *req, const struct update_offset_hea
 	if (!u)
 		return -ENOMEM;
 	u->req = req;
-	u->put = (struct store_offset_put){ .group = h->group, .topic = h->topic, .queue_id = h->queue_id, .offset = h->offset };
+	u->put = (struct store_offset_put){
+		.group = h->group, .topic = h->topic, .queue_id = h->queue_id, .offset = h->offset
+	};
 	store_op_init(&u->op.op);
 	u->op.op.offset_puts = &u->put;
 	u->op.op.n_offset_puts = 1;
@@ -124,7 +127,8 @@ int handle_update_consumer_offset(struct mq_request *req)
 	if (update_offset_header_decode(&h, &req->cmd, &err) < 0)
 		return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", err.text);
 	if (groups_find(b->groups, h.group, &group) < 0)
-		return mq_reply_code(req, MQ_SUBSCRIPTION_GROUP_NOT_EXIST, "Group %.*s not exist!", MQ_FMT(h.group));
+		return mq_reply_code(req, MQ_SUBSCRIPTION_GROUP_NOT_EXIST, "Group %.*s not exist!",
+				     MQ_FMT(h.group));
 	if (topics_get(b->topics, h.topic, &topic) < 0)
 		return mq_reply_code(req, MQ_TOPIC_NOT_EXIST, "Topic %.*s not exist!", MQ_FMT(h.topic));
 	if (h.queue_id < 0)
@@ -139,8 +143,8 @@ int handle_update_consumer_offset(struct mq_request *req)
 
 /* ---- Offsets of a queue ---- */
 
-#define QUEUE_FIELDS(X)                                  \
-	X(slice, topic, "topic", REQUIRED)               \
+#define QUEUE_FIELDS(X)                    \
+	X(slice, topic, "topic", REQUIRED) \
 	X(i32, queue_id, "queueId", REQUIRED)
 MQ_HEADER(queue, QUEUE_FIELDS)
 
@@ -170,9 +174,9 @@ int handle_get_min_offset(struct mq_request *req)
 	return reply_i64(req, "offset", q ? store_queue_min(q) : 0);
 }
 
-#define SEARCH_FIELDS(X)                                 \
-	QUEUE_FIELDS(X)                                  \
-	X(i64, at_ms, "timestamp", REQUIRED)             \
+#define SEARCH_FIELDS(X)                     \
+	QUEUE_FIELDS(X)                      \
+	X(i64, at_ms, "timestamp", REQUIRED) \
 	X(slice, boundary, "boundaryType", OPTIONAL)
 MQ_HEADER(search, SEARCH_FIELDS)
 
@@ -186,8 +190,8 @@ struct look {
 	int r;
 };
 
-static int look_start(struct mq_request *req, struct store_queue *q, const struct search_header *h, void (*work)(void *arg),
-		      void (*done)(void *arg))
+static int look_start(struct mq_request *req, struct store_queue *q, const struct search_header *h,
+		      void (*work)(void *arg), void (*done)(void *arg))
 {
 	struct look *l = calloc(1, sizeof *l);
 	int r;
@@ -198,7 +202,8 @@ static int look_start(struct mq_request *req, struct store_queue *q, const struc
 	l->broker = req->server;
 	l->queue = q;
 	l->at_ms = h->at_ms;
-	l->boundary = h->boundary.n == 5 && strncasecmp(h->boundary.p, "upper", 5) == 0 ? STORE_UPPER : STORE_LOWER;
+	l->boundary =
+		h->boundary.n == 5 && strncasecmp(h->boundary.p, "upper", 5) == 0 ? STORE_UPPER : STORE_LOWER;
 	r = broker_offload(l->broker, req->conn, work, done, l);
 	if (r < 0) {
 		free(l);

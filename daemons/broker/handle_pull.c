@@ -32,31 +32,37 @@ enum pull_flag {
 enum { FORBIDDEN_BROKER = 1, FORBIDDEN_GROUP, FORBIDDEN_TOPIC, FORBIDDEN_BROADCASTING };
 
 enum {
-	PULL_SCAN_MIN = 800,             /* filtering looks at so many messages, or at maxMsgNums if that is more */
-	PULL_NO_MATCH_MS = 5000,         /* a held pull that skipped messages says so after the hold service's round */
-	PULL_HOLD_MAX_MS = 24 * 3600000, /* nobody waits longer, whatever the header says */
-	PULL_HEADER_ALLOWANCE = 64 << 10,/* bytes of a frame that are kept free for the header */
+	PULL_SCAN_MIN = 800, /* filtering looks at so many messages, or at maxMsgNums if that is more */
+	PULL_NO_MATCH_MS = 5000, /* a held pull that skipped messages says so after Apache's round */
+	PULL_HOLD_MAX_MS = 24 * 3600000,  /* nobody waits longer, whatever the header says */
+	PULL_HEADER_ALLOWANCE = 64 << 10, /* bytes of a frame that are kept free for the header */
 };
 
-#define PULL_FIELDS(X)                                               \
-	X(slice, group, "consumerGroup", REQUIRED)                   \
-	X(slice, topic, "topic", REQUIRED)                           \
-	X(i32, queue_id, "queueId", REQUIRED)                        \
-	X(i64, offset, "queueOffset", REQUIRED)                      \
-	X(i32, max_messages, "maxMsgNums", REQUIRED)                 \
-	X(i32, sys_flag, "sysFlag", REQUIRED)                        \
-	X(i64, commit_offset, "commitOffset", REQUIRED)              \
-	X(i64, suspend_ms, "suspendTimeoutMillis", REQUIRED)         \
-	X(slice, expression, "subscription", OPTIONAL)               \
-	X(i64, sub_version, "subVersion", REQUIRED)                  \
-	X(slice, expression_type, "expressionType", OPTIONAL)        \
+#define PULL_FIELDS(X)                                        \
+	X(slice, group, "consumerGroup", REQUIRED)            \
+	X(slice, topic, "topic", REQUIRED)                    \
+	X(i32, queue_id, "queueId", REQUIRED)                 \
+	X(i64, offset, "queueOffset", REQUIRED)               \
+	X(i32, max_messages, "maxMsgNums", REQUIRED)          \
+	X(i32, sys_flag, "sysFlag", REQUIRED)                 \
+	X(i64, commit_offset, "commitOffset", REQUIRED)       \
+	X(i64, suspend_ms, "suspendTimeoutMillis", REQUIRED)  \
+	X(slice, expression, "subscription", OPTIONAL)        \
+	X(i64, sub_version, "subVersion", REQUIRED)           \
+	X(slice, expression_type, "expressionType", OPTIONAL) \
 	X(i32, max_bytes, "maxMsgBytes", OPTIONAL)
 MQ_HEADER(pull, PULL_FIELDS)
 
 /* GetMessageStatus, its name is the remark. The code of the first two depends on the offset. */
 enum pull_status {
-	PULL_NO_MESSAGE_IN_QUEUE, PULL_OFFSET_FOUND_NULL, PULL_OFFSET_TOO_SMALL, PULL_OFFSET_OVERFLOW_ONE,
-	PULL_OFFSET_OVERFLOW_BADLY, PULL_FOUND, PULL_NO_MATCHED_MESSAGE, PULL_MESSAGE_WAS_REMOVING,
+	PULL_NO_MESSAGE_IN_QUEUE,
+	PULL_OFFSET_FOUND_NULL,
+	PULL_OFFSET_TOO_SMALL,
+	PULL_OFFSET_OVERFLOW_ONE,
+	PULL_OFFSET_OVERFLOW_BADLY,
+	PULL_FOUND,
+	PULL_NO_MATCHED_MESSAGE,
+	PULL_MESSAGE_WAS_REMOVING,
 };
 static const struct {
 	const char *name;
@@ -81,20 +87,20 @@ struct pull {
 	struct subscription sub;
 	struct store_queue *queue;
 	struct hold_entry hold;
-	bool may_hold;          /* this attempt may wait */
-	bool is_timed;          /* hold.deadline_ms is set */
-	bool has_skipped;       /* looked at messages while held; none matched */
-	int64_t from;           /* where the scan begins */
+	bool may_hold;    /* this attempt may wait */
+	bool is_timed;    /* hold.deadline_ms is set */
+	bool has_skipped; /* looked at messages while held; none matched */
+	int64_t from;     /* where the scan begins */
 
 	/* of the scan: */
 	enum store_tier tier;
-	struct evbuffer *body;  /* owned; NULL until something matched */
+	struct evbuffer *body;                        /* owned; NULL until something matched */
 	int64_t max_messages, max_bytes, max_scanned; /* limits */
 	int64_t n_messages, n_bytes, n_scanned;
-	int64_t next;           /* behind the last message that was looked at */
+	int64_t next; /* behind the last message that was looked at */
 	bool is_full, has_failed;
-	int result;             /* of store_scan() */
-	int made;               /* of groups_get() */
+	int result; /* of store_scan() */
+	int made;   /* of groups_get() */
 };
 
 static void pull_free(struct pull *p)
@@ -170,10 +176,12 @@ static bool pull_is_full(const struct pull *p, size_t size)
 
 	if (p->n_messages == 0)
 		return false;
-	return p->n_messages >= p->max_messages || n_bytes > p->max_bytes || n_bytes > max_bytes || p->n_messages >= max_count;
+	return p->n_messages >= p->max_messages || n_bytes > p->max_bytes || n_bytes > max_bytes ||
+	       p->n_messages >= max_count;
 }
 
-static enum store_verdict pull_on_record(void *user, int64_t queue_offset, int64_t tag_hash, struct mq_slice record)
+static enum store_verdict pull_on_record(void *user, int64_t queue_offset, int64_t tag_hash,
+					 struct mq_slice record)
 {
 	struct pull *p = user;
 
@@ -402,34 +410,43 @@ static int pull_check_own_subscription(struct pull *p)
 {
 	p->sub = (struct subscription){ .is_tag = pull_is_tag(p->h.expression_type) };
 	if (p->sub.is_tag && filter_tag_parse(&p->sub, p->h.expression) < 0)
-		return pull_refuse(p, MQ_SUBSCRIPTION_PARSE_FAILED, 0, "parse the consumer's subscription failed");
+		return pull_refuse(p, MQ_SUBSCRIPTION_PARSE_FAILED, 0,
+				   "parse the consumer's subscription failed");
 	return 1;
 }
 
 static int pull_check_group_subscription(struct pull *p)
 {
-	enum subscription_state state = clients_subscription(p->broker->clients, p->h.group, p->h.topic, &p->sub);
+	enum subscription_state state;
 
+	p->sub.model = CLUSTERING; /* not filled in when there is no subscription */
+	state = clients_subscription(p->broker->clients, p->h.group, p->h.topic, &p->sub);
 	if (state == SUBSCRIPTION_NO_GROUP)
-		return pull_refuse(p, MQ_SUBSCRIPTION_NOT_EXIST, 0, "the consumer's group info not exist" BROKER_FAQ);
+		return pull_refuse(p, MQ_SUBSCRIPTION_NOT_EXIST, 0,
+				   "the consumer's group info not exist" BROKER_FAQ);
 	if (p->sub.model == BROADCASTING && !p->group.consume_broadcast_enable)
 		return pull_refuse(p, MQ_NO_PERMISSION, FORBIDDEN_BROADCASTING,
-				   "the consumer group[%.*s] can not consume by broadcast way", MQ_FMT(p->h.group));
+				   "the consumer group[%.*s] can not consume by broadcast way",
+				   MQ_FMT(p->h.group));
 	if (state == SUBSCRIPTION_NONE)
-		return pull_refuse(p, MQ_SUBSCRIPTION_NOT_EXIST, 0, "the consumer's subscription not exist" BROKER_FAQ);
+		return pull_refuse(p, MQ_SUBSCRIPTION_NOT_EXIST, 0,
+				   "the consumer's subscription not exist" BROKER_FAQ);
 	if (p->sub.version < p->h.sub_version)
-		return pull_refuse(p, MQ_SUBSCRIPTION_NOT_LATEST, 0, "the consumer's subscription not latest");
+		return pull_refuse(p, MQ_SUBSCRIPTION_NOT_LATEST, 0,
+				   "the consumer's subscription not latest");
 	return 1;
 }
 
 static int pull_check_subscription(struct pull *p)
 {
-	int r = p->h.sys_flag & PULL_SUBSCRIPTION ? pull_check_own_subscription(p) : pull_check_group_subscription(p);
+	int r = p->h.sys_flag & PULL_SUBSCRIPTION ? pull_check_own_subscription(p)
+						  : pull_check_group_subscription(p);
 
 	if (r <= 0)
 		return r;
 	if (!p->sub.is_tag)
-		return pull_refuse(p, MQ_SYSTEM_ERROR, 0, "The broker does not support consumer to filter message by SQL92");
+		return pull_refuse(p, MQ_SYSTEM_ERROR, 0,
+				   "The broker does not support consumer to filter message by SQL92");
 	pull_start(p);
 	return MQ_REQUEST_PENDING;
 }
@@ -437,22 +454,27 @@ static int pull_check_subscription(struct pull *p)
 static int pull_check_topic(struct pull *p)
 {
 	if (!p->group.consume_enable)
-		return pull_refuse(p, MQ_NO_PERMISSION, FORBIDDEN_GROUP, "subscription group no permission, %.*s", MQ_FMT(p->h.group));
+		return pull_refuse(p, MQ_NO_PERMISSION, FORBIDDEN_GROUP,
+				   "subscription group no permission, %.*s", MQ_FMT(p->h.group));
 	if (topics_get(p->broker->topics, p->h.topic, &p->topic) < 0)
-		return pull_refuse(p, MQ_TOPIC_NOT_EXIST, 0, "topic[%.*s] not exist, apply first please! " BROKER_FAQ, MQ_FMT(p->h.topic));
+		return pull_refuse(p, MQ_TOPIC_NOT_EXIST, 0,
+				   "topic[%.*s] not exist, apply first please! " BROKER_FAQ,
+				   MQ_FMT(p->h.topic));
 	if (!(p->topic.perm & PERM_READ))
-		return pull_refuse(p, MQ_NO_PERMISSION, FORBIDDEN_TOPIC, "the topic[%.*s] pulling message is forbidden", MQ_FMT(p->h.topic));
+		return pull_refuse(p, MQ_NO_PERMISSION, FORBIDDEN_TOPIC,
+				   "the topic[%.*s] pulling message is forbidden", MQ_FMT(p->h.topic));
 	if (p->h.queue_id < 0 || p->h.queue_id >= p->topic.read_queues)
 		return pull_refuse(p, MQ_INVALID_PARAMETER, 0,
-				   "queueId[%" PRIi32 "] is illegal, topic:[%.*s] topicConfig.readQueueNums:[%" PRIi32 "] consumer:[/%s]",
-				   p->h.queue_id, MQ_FMT(p->h.topic), p->topic.read_queues, mq_conn_peer(p->req->conn)->text);
+				   "queueId[%d] is illegal, topic:[%.*s] topicConfig.readQueueNums:[%d] consumer:[/%s]",
+				   p->h.queue_id, MQ_FMT(p->h.topic), p->topic.read_queues,
+				   mq_conn_peer(p->req->conn)->text);
 	return pull_check_subscription(p);
 }
 
 static int pull_refuse_group(struct pull *p)
 {
-	return pull_refuse(p, MQ_SUBSCRIPTION_GROUP_NOT_EXIST, 0, "subscription group [%.*s] does not exist, " BROKER_FAQ,
-			   MQ_FMT(p->h.group));
+	return pull_refuse(p, MQ_SUBSCRIPTION_GROUP_NOT_EXIST, 0,
+			   "subscription group [%.*s] does not exist, " BROKER_FAQ, MQ_FMT(p->h.group));
 }
 
 /* An unknown group is made at its first pull: a row in the store, so on a reader. */
@@ -497,10 +519,11 @@ int handle_pull_message(struct mq_request *req)
 	p->broker = b;
 	p->h = h;
 	if (!(config_get(&b->config, brokerPermission) & PERM_READ))
-		return pull_refuse(p, MQ_NO_PERMISSION, FORBIDDEN_BROKER, "the broker[%s] pulling message is forbidden", b->config.brokerIP1);
+		return pull_refuse(p, MQ_NO_PERMISSION, FORBIDDEN_BROKER,
+				   "the broker[%s] pulling message is forbidden", b->config.brokerIP1);
 	if (req->line->code == MQ_LITE_PULL_MESSAGE && !config_get(&b->config, litePullMessageEnable))
-		return pull_refuse(p, MQ_NO_PERMISSION, FORBIDDEN_BROKER, "the broker[%s] for lite pull consumer is forbidden",
-				   b->config.brokerIP1);
+		return pull_refuse(p, MQ_NO_PERMISSION, FORBIDDEN_BROKER,
+				   "the broker[%s] for lite pull consumer is forbidden", b->config.brokerIP1);
 	if (groups_find(b->groups, h.group, &p->group) == 0)
 		return pull_check_topic(p);
 	r = broker_offload(b, req->conn, pull_make_group, pull_made_group, p);

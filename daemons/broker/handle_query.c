@@ -11,12 +11,12 @@
 
 enum { QUERY_HEADER_ALLOWANCE = 64 << 10 }; /* bytes of a frame that are kept free for the header */
 
-#define QUERY_FIELDS(X)                                  \
-	X(slice, topic, "topic", REQUIRED)               \
-	X(slice, key, "key", REQUIRED)                   \
-	X(i32, max, "maxNum", REQUIRED)                  \
-	X(i64, begin_ms, "beginTimestamp", REQUIRED)     \
-	X(i64, end_ms, "endTimestamp", REQUIRED)         \
+#define QUERY_FIELDS(X)                              \
+	X(slice, topic, "topic", REQUIRED)           \
+	X(slice, key, "key", REQUIRED)               \
+	X(i32, max, "maxNum", REQUIRED)              \
+	X(i64, begin_ms, "beginTimestamp", REQUIRED) \
+	X(i64, end_ms, "endTimestamp", REQUIRED)     \
 	X(bool, is_unique, "_UNIQUE_KEY_QUERY", OPTIONAL)
 MQ_HEADER(query, QUERY_FIELDS)
 
@@ -28,11 +28,11 @@ struct query {
 	struct broker *broker;
 	struct query_header h;
 	int64_t locator;
-	struct evbuffer *body;         /* owned */
-	size_t max_bytes;              /* what fits into one frame */
+	struct evbuffer *body; /* owned */
+	size_t max_bytes;      /* what fits into one frame */
 	int64_t last_at_ms, last_locator;
-	int r;                         /* how the store ended it, or -ENOMEM */
-	bool has_failed;               /* out of memory on the way */
+	int r;           /* how the store ended it, or -ENOMEM */
+	bool has_failed; /* out of memory on the way */
 };
 
 static void query_free(struct query *q)
@@ -42,7 +42,8 @@ static void query_free(struct query *q)
 	free(q);
 }
 
-static enum store_verdict query_on_record(void *user, int64_t queue_offset, int64_t tag_hash, struct mq_slice record)
+static enum store_verdict query_on_record(void *user, int64_t queue_offset, int64_t tag_hash,
+					  struct mq_slice record)
 {
 	struct query *q = user;
 
@@ -57,8 +58,8 @@ static enum store_verdict query_on_record(void *user, int64_t queue_offset, int6
 	return STORE_GO_ON;
 }
 
-static int query_start(struct mq_request *req, const struct query_header *h, int64_t locator, void (*work)(void *arg),
-		       void (*done)(void *arg))
+static int query_start(struct mq_request *req, const struct query_header *h, int64_t locator,
+		       void (*work)(void *arg), void (*done)(void *arg))
 {
 	struct query *q = calloc(1, sizeof *q);
 	int r;
@@ -84,7 +85,8 @@ static void query_work(void *arg)
 {
 	struct query *q = arg;
 
-	q->r = store_query(q->broker->store, q->h.topic, q->h.key, (unsigned)q->h.max, q->h.begin_ms, q->h.end_ms, query_on_record, q);
+	q->r = store_query(q->broker->store, q->h.topic, q->h.key, (unsigned)q->h.max, q->h.begin_ms,
+			   q->h.end_ms, query_on_record, q);
 }
 
 static void query_done(void *arg)
@@ -97,7 +99,8 @@ static void query_done(void *arg)
 		query_free(q);
 		return;
 	}
-	mq_request_answer(q->req, &answer, evbuffer_get_length(q->body) > 0 ? MQ_SUCCESS : MQ_QUERY_NOT_FOUND);
+	mq_request_answer(q->req, &answer,
+			  evbuffer_get_length(q->body) > 0 ? MQ_SUCCESS : MQ_QUERY_NOT_FOUND);
 	if (answer.code != MQ_SUCCESS)
 		answer.remark = MQ_SLICE("can not find message, maybe time range not correct");
 	mq_command_add_i64(&answer, "indexLastUpdateTimestamp", q->last_at_ms);
@@ -138,7 +141,8 @@ static void view_done(void *arg)
 	if (q->has_failed || (q->r < 0 && q->r != -ENOENT)) {
 		broker_reply_store(q->req, q->has_failed ? -ENOMEM : q->r);
 	} else if (q->r == -ENOENT || evbuffer_get_length(q->body) == 0) {
-		mq_reply_code(q->req, MQ_SYSTEM_ERROR, "can not find message by the offset, %" PRIi64, q->locator);
+		mq_reply_code(q->req, MQ_SYSTEM_ERROR, "can not find message by the offset, %" PRIi64,
+			      q->locator);
 	} else {
 		mq_request_answer(q->req, &answer, MQ_SUCCESS);
 		mq_reply(q->req, &answer, q->body);

@@ -19,25 +19,26 @@
 #include "libmq/wire/record.h"
 
 enum {
-	SEND_RECORD_ALLOWANCE = 64 << 10, /* bytes that the records of a batch may have beyond maxMessageSize (MessageExtEncoder) */
+	/* Bytes that the records of a batch may have beyond maxMessageSize (MessageExtEncoder). */
+	SEND_RECORD_ALLOWANCE = 64 << 10,
 };
 
-#define SEND_LIST(X, NAME)                                                               \
-	X(slice, group, NAME("producerGroup", "a"), REQUIRED)                            \
-	X(slice, topic, NAME("topic", "b"), REQUIRED)                                    \
-	X(slice, default_topic, NAME("defaultTopic", "c"), REQUIRED)                     \
-	X(i32, default_queues, NAME("defaultTopicQueueNums", "d"), REQUIRED)             \
-	X(i32, queue_id, NAME("queueId", "e"), REQUIRED)                                 \
-	X(i32, sys_flag, NAME("sysFlag", "f"), REQUIRED)                                 \
-	X(i64, born_at_ms, NAME("bornTimestamp", "g"), REQUIRED)                         \
-	X(i32, flag, NAME("flag", "h"), REQUIRED)                                        \
-	X(slice, properties, NAME("properties", "i"), OPTIONAL)                          \
-	X(i32, reconsume_times, NAME("reconsumeTimes", "j"), OPTIONAL)                   \
+#define SEND_LIST(X, NAME)                                                   \
+	X(slice, group, NAME("producerGroup", "a"), REQUIRED)                \
+	X(slice, topic, NAME("topic", "b"), REQUIRED)                        \
+	X(slice, default_topic, NAME("defaultTopic", "c"), REQUIRED)         \
+	X(i32, default_queues, NAME("defaultTopicQueueNums", "d"), REQUIRED) \
+	X(i32, queue_id, NAME("queueId", "e"), REQUIRED)                     \
+	X(i32, sys_flag, NAME("sysFlag", "f"), REQUIRED)                     \
+	X(i64, born_at_ms, NAME("bornTimestamp", "g"), REQUIRED)             \
+	X(i32, flag, NAME("flag", "h"), REQUIRED)                            \
+	X(slice, properties, NAME("properties", "i"), OPTIONAL)              \
+	X(i32, reconsume_times, NAME("reconsumeTimes", "j"), OPTIONAL)       \
 	X(bool, is_batch, NAME("batch", "m"), OPTIONAL)
 #define SEND_LONG_NAME(v1, v2)  v1
 #define SEND_SHORT_NAME(v1, v2) v2
-#define SEND_FIELDS(X)    SEND_LIST(X, SEND_LONG_NAME)
-#define SEND_V2_FIELDS(X) SEND_LIST(X, SEND_SHORT_NAME)
+#define SEND_FIELDS(X)          SEND_LIST(X, SEND_LONG_NAME)
+#define SEND_V2_FIELDS(X)       SEND_LIST(X, SEND_SHORT_NAME)
 MQ_HEADER(send, SEND_FIELDS)
 MQ_HEADER(send_v2, SEND_V2_FIELDS)
 
@@ -52,11 +53,11 @@ struct send {
 	struct broker *broker;
 	struct send_header h;
 	struct topic topic;
-	int made;                      /* of send_make(): 0 or negative errno */
-	struct message_marks marks;    /* of h.properties */
+	int made;                   /* of send_make(): 0 or negative errno */
+	struct message_marks marks; /* of h.properties */
 	char own_uniq_key[MQ_MESSAGE_ID_MAX];
-	struct store_record *records;  /* owned: the block with records, heads and tails */
-	size_t n_block;                /* bytes of it */
+	struct store_record *records; /* owned: the block with records, heads and tails */
+	size_t n_block;               /* bytes of it */
 	unsigned n_messages;
 	int64_t began_ns;
 };
@@ -86,8 +87,8 @@ static int send_refuse(struct send *s, int code, const char *fmt, ...)
 static int send_refuse_size(struct send *s)
 {
 	return send_refuse(s, MQ_MESSAGE_ILLEGAL,
-			   "the message is illegal, maybe msg body or properties length not matched. msg body length limit "
-			   "%" PRIi64 "B, msg properties length limit 32KB.",
+			   "the message is illegal, maybe msg body or properties length not matched. "
+			   "msg body length limit %" PRIi64 "B, msg properties length limit 32KB.",
 			   config_get(&s->broker->config, maxMessageSize));
 }
 
@@ -99,10 +100,11 @@ struct send_sizes {
 	size_t tails, records;
 };
 
-static void send_sizes_add(struct send_sizes *sizes, const struct send *s, struct mq_slice topic, struct mq_slice properties,
-			   size_t n_body, const struct message_additions *more)
+static void send_sizes_add(struct send_sizes *sizes, const struct send *s, struct mq_slice topic,
+			   struct mq_slice properties, size_t n_body, const struct message_additions *more)
 {
-	size_t tail = message_tail_bound(topic, message_properties_bound(&s->broker->config, properties, more));
+	size_t tail =
+		message_tail_bound(topic, message_properties_bound(&s->broker->config, properties, more));
 
 	sizes->n++;
 	sizes->tails += tail;
@@ -149,10 +151,12 @@ static struct mq_record send_record(const struct send *s)
 }
 
 /* Puts message number i into the block and returns the bytes of its tail. */
-static size_t send_put(struct send *s, unsigned i, struct mq_record *rec, const struct message_marks *marks, char *tail)
+static size_t send_put(struct send *s, unsigned i, struct mq_record *rec, const struct message_marks *marks,
+		       char *tail)
 {
 	rec->body_crc = mq_body_crc(rec->body);
-	return message_record_encode(rec, marks, send_heads(s) + (size_t)i * MQ_RECORD_HEAD_MAX, tail, &s->records[i]);
+	return message_record_encode(rec, marks, send_heads(s) + (size_t)i * MQ_RECORD_HEAD_MAX, tail,
+				     &s->records[i]);
 }
 
 static int send_put_one(struct send *s)
@@ -288,7 +292,8 @@ static int send_answer(struct send *s)
 	} else {
 		ids = send_message_ids(s);
 		if (!ids)
-			return mq_reply_code(s->req, MQ_SYSTEM_ERROR, "stored, but out of memory for the answer");
+			return mq_reply_code(s->req, MQ_SYSTEM_ERROR,
+					     "stored, but out of memory for the answer");
 	}
 	mq_command_add(&answer, "msgId", mq_slice_of(ids ? ids : id));
 	mq_command_add_i64(&answer, "queueId", s->h.queue_id);
@@ -306,7 +311,8 @@ static void send_committed(struct broker_op *op)
 	int r = op->op.result;
 	uint64_t bytes = 0;
 
-	mq_conn_release(req->conn, s->n_block); /* before the answer, which may be the last that holds the connection */
+	/* Before the answer, which may be the last that holds the connection. */
+	mq_conn_release(req->conn, s->n_block);
 	if (r == 0) {
 		for (unsigned i = 0; i < s->n_messages; i++)
 			bytes += s->records[i].n_head + s->records[i].body.n + s->records[i].tail.n;
@@ -315,7 +321,9 @@ static void send_committed(struct broker_op *op)
 	} else {
 		stats_put_failed(b->stats);
 		if (r == -ENOENT) /* deleted while the message was on its way */
-			mq_reply_code(req, MQ_TOPIC_NOT_EXIST, "topic[%.*s] not exist, apply first please!" BROKER_FAQ, MQ_FMT(s->h.topic));
+			mq_reply_code(req, MQ_TOPIC_NOT_EXIST,
+				      "topic[%.*s] not exist, apply first please!" BROKER_FAQ,
+				      MQ_FMT(s->h.topic));
 		else
 			broker_reply_store(req, r);
 	}
@@ -334,17 +342,21 @@ static int send_check_message(struct send *s)
 	message_marks_read(&s->marks, s->h.properties, s->req->received_at_ms);
 	s->marks.is_prepared &= !s->h.is_batch;
 	if (s->marks.is_prepared && config_get(config, rejectTransactionMessage))
-		return send_refuse(s, MQ_NO_PERMISSION, "the broker[%s] sending transaction message is forbidden", config->brokerIP1);
+		return send_refuse(s, MQ_NO_PERMISSION,
+				   "the broker[%s] sending transaction message is forbidden",
+				   config->brokerIP1);
 	if (s->h.is_batch && s->h.topic.n > MQ_TOPIC_V1_MAX)
 		return send_refuse(s, MQ_MESSAGE_ILLEGAL, "message topic length too long %zu", s->h.topic.n);
 	if (s->h.is_batch && is_retry)
-		return send_refuse(s, MQ_MESSAGE_ILLEGAL, "batch request does not support retry group %.*s", MQ_FMT(s->h.topic));
-	if (body.n == 0 || body.n > (size_t)config_get(config, maxMessageSize) || s->h.properties.n > MQ_PROPERTIES_MAX ||
-	    (s->h.is_batch && (s->h.sys_flag & MQ_SYS_TRANSACTION)))
+		return send_refuse(s, MQ_MESSAGE_ILLEGAL, "batch request does not support retry group %.*s",
+				   MQ_FMT(s->h.topic));
+	if (body.n == 0 || body.n > (size_t)config_get(config, maxMessageSize) ||
+	    s->h.properties.n > MQ_PROPERTIES_MAX || (s->h.is_batch && (s->h.sys_flag & MQ_SYS_TRANSACTION)))
 		return send_refuse_size(s);
 	/* Delivering it now would be wrong. */
 	if (s->marks.delayed_by.p)
-		return send_refuse(s, MQ_MESSAGE_ILLEGAL, "delayed delivery is not available on this broker: property %.*s",
+		return send_refuse(s, MQ_MESSAGE_ILLEGAL,
+				   "delayed delivery is not available on this broker: property %.*s",
 				   MQ_FMT(s->marks.delayed_by));
 	return send_store(s);
 }
@@ -356,18 +368,20 @@ static int send_check_queue(struct send *s)
 	static _Atomic unsigned next_queue;
 
 	if (s->h.queue_id >= n_queues)
-		return send_refuse(s, MQ_INVALID_PARAMETER,
-				   "request queueId[%" PRIi32 "] is illegal, TopicConfig [topicName=%.*s, readQueueNums=%" PRIi32
-				   ", writeQueueNums=%" PRIi32 ", perm=%c%c%c, topicFilterType=%s, topicSysFlag=%" PRIi32
-				   ", order=%s, attributes={}] Producer: %s",
-				   s->h.queue_id, MQ_FMT(s->h.topic), t->read_queues, t->write_queues,
-				   t->perm & PERM_READ ? 'R' : '-', t->perm & PERM_WRITE ? 'W' : '-',
-				   t->perm & PERM_INHERIT ? 'X' : '-', t->is_multi_tag ? "MULTI_TAG" : "SINGLE_TAG", t->sys_flag,
-				   t->is_order ? "true" : "false", mq_conn_peer(s->req->conn)->text);
+		return send_refuse(
+			s, MQ_INVALID_PARAMETER,
+			"request queueId[%d] is illegal, TopicConfig [topicName=%.*s, readQueueNums=%d, "
+			"writeQueueNums=%d, perm=%c%c%c, topicFilterType=%s, topicSysFlag=%d, order=%s, "
+			"attributes={}] Producer: %s",
+			s->h.queue_id, MQ_FMT(s->h.topic), t->read_queues, t->write_queues,
+			t->perm & PERM_READ ? 'R' : '-', t->perm & PERM_WRITE ? 'W' : '-',
+			t->perm & PERM_INHERIT ? 'X' : '-', t->is_multi_tag ? "MULTI_TAG" : "SINGLE_TAG",
+			t->sys_flag, t->is_order ? "true" : "false", mq_conn_peer(s->req->conn)->text);
 	if (s->h.queue_id < 0) {
 		unsigned n = t->write_queues > 0 ? (unsigned)t->write_queues : 1;
 
-		s->h.queue_id = (int32_t)(atomic_fetch_add_explicit(&next_queue, 1, memory_order_relaxed) % n);
+		s->h.queue_id =
+			(int32_t)(atomic_fetch_add_explicit(&next_queue, 1, memory_order_relaxed) % n);
 	}
 	return send_check_message(s);
 }
@@ -392,7 +406,8 @@ static void send_make(void *arg)
 
 	s->made = topics_get(s->broker->topics, s->h.topic, &s->topic);
 	if (s->made == -ENOENT)
-		s->made = topics_create_on_send(s->broker->topics, s->h.topic, s->h.default_topic, s->h.default_queues, &s->topic);
+		s->made = topics_create_on_send(s->broker->topics, s->h.topic, s->h.default_topic,
+						s->h.default_queues, &s->topic);
 	if (s->made == -ENOENT)
 		return;
 	if (s->made == 0 && group.p && groups_get(s->broker->groups, group, &config) == -ENOENT)
@@ -409,9 +424,11 @@ static void send_made(void *arg)
 	if (r == 0)
 		r = send_check_queue(s);
 	else if (r == -ENOENT)
-		r = send_refuse(s, MQ_TOPIC_NOT_EXIST, "topic[%.*s] not exist, apply first please!" BROKER_FAQ, MQ_FMT(s->h.topic));
+		r = send_refuse(s, MQ_TOPIC_NOT_EXIST,
+				"topic[%.*s] not exist, apply first please!" BROKER_FAQ, MQ_FMT(s->h.topic));
 	else if (r == -ESRCH)
-		r = send_refuse(s, MQ_SUBSCRIPTION_GROUP_NOT_EXIST, "subscription group not exist, %.*s " BROKER_FAQ, MQ_FMT(group));
+		r = send_refuse(s, MQ_SUBSCRIPTION_GROUP_NOT_EXIST,
+				"subscription group not exist, %.*s " BROKER_FAQ, MQ_FMT(group));
 	else
 		send_free(s);
 	if (r < 0)
@@ -427,14 +444,17 @@ static int send_begin(struct mq_request *req, const struct send_header *h)
 	int r = topics_get(b->topics, h->topic, &topic);
 
 	if (broker_is_busy(broker_loop_of(b, req->conn)))
-		return mq_reply_code(req, MQ_SYSTEM_BUSY,
-				     "[OVERLOAD]system busy, start flow control for a while: the disk does not keep up with what is sent");
+		return mq_reply_code(
+			req, MQ_SYSTEM_BUSY,
+			"[OVERLOAD]system busy, start flow control for a while: the disk does not keep up");
 	if (r == 0 && topic.is_order && !(config_get(&b->config, brokerPermission) & PERM_WRITE))
-		return mq_reply_code(req, MQ_NO_PERMISSION, "the broker[%s] sending message is forbidden", b->config.brokerIP1);
+		return mq_reply_code(req, MQ_NO_PERMISSION, "the broker[%s] sending message is forbidden",
+				     b->config.brokerIP1);
 	if (topics_check_name(h->topic, false, &err) < 0)
 		return mq_reply_code(req, MQ_INVALID_PARAMETER, "%s", err.text);
 	if (topics_forbids_send(h->topic))
-		return mq_reply_code(req, MQ_NO_PERMISSION, "Sending message to topic[%.*s] is forbidden.", MQ_FMT(h->topic));
+		return mq_reply_code(req, MQ_NO_PERMISSION, "Sending message to topic[%.*s] is forbidden.",
+				     MQ_FMT(h->topic));
 
 	struct send *s = calloc(1, sizeof *s);
 

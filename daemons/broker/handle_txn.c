@@ -16,11 +16,11 @@
 
 enum { TRANSACTION_TIMEOUT_MS = 6000 }; /* transactionTimeOut */
 
-#define END_FIELDS(X)                                            \
-	X(slice, group, "producerGroup", REQUIRED)               \
-	X(i64, half_offset, "tranStateTableOffset", REQUIRED)    \
-	X(i64, locator, "commitLogOffset", REQUIRED)             \
-	X(i32, outcome, "commitOrRollback", REQUIRED)            \
+#define END_FIELDS(X)                                         \
+	X(slice, group, "producerGroup", REQUIRED)            \
+	X(i64, half_offset, "tranStateTableOffset", REQUIRED) \
+	X(i64, locator, "commitLogOffset", REQUIRED)          \
+	X(i32, outcome, "commitOrRollback", REQUIRED)         \
 	X(bool, is_from_check, "fromTransactionCheck", OPTIONAL)
 MQ_HEADER(end, END_FIELDS)
 
@@ -29,14 +29,14 @@ struct end {
 	struct mq_request *req;
 	struct broker *broker;
 	struct end_header h;
-	int found;         /* of store_get(), or -ENOMEM */
-	char *half;        /* owned; the half message as stored */
+	int found;  /* of store_get(), or -ENOMEM */
+	char *half; /* owned; the half message as stored */
 	size_t n_half;
 	struct mq_record rec; /* half, decoded */
 	struct message_marks marks;
 	struct store_record record;
 	char head[MQ_RECORD_HEAD_MAX];
-	char *tail;        /* owned */
+	char *tail; /* owned */
 	int64_t began_ns;
 };
 
@@ -56,7 +56,8 @@ static int end_refuse(struct end *e, int code, const char *remark)
 	return mq_reply_code(req, code, remark ? "%s" : NULL, remark);
 }
 
-static enum store_verdict end_on_record(void *user, int64_t queue_offset, int64_t tag_hash, struct mq_slice record)
+static enum store_verdict end_on_record(void *user, int64_t queue_offset, int64_t tag_hash,
+					struct mq_slice record)
 {
 	struct end *e = user;
 

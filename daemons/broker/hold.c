@@ -20,9 +20,9 @@
 enum {
 	HOLD_WORD_BITS = 64,
 	HOLD_DIRTY_WORDS = HOLD_SLOTS / HOLD_WORD_BITS,
-	HOLD_TICK_MS = 100,  /* how late a deadline may be noticed: its slot is served when all of it is over */
-	HOLD_WHEEL = 512,    /* slots of the wheel: 51.2 s a turn, later deadlines go round again */
-	HOLD_OWNERS = 1024,  /* buckets of connections */
+	HOLD_TICK_MS = 100, /* one slot of the wheel, served when it is over: so late may a deadline be noticed */
+	HOLD_WHEEL = 512,   /* slots: 51.2 s a turn, later deadlines go round again */
+	HOLD_OWNERS = 1024, /* buckets of connections */
 };
 
 LIST_HEAD(hold_list, hold_entry);
@@ -30,9 +30,10 @@ LIST_HEAD(hold_list, hold_entry);
 struct hold {
 	struct hold_table *table; /* borrowed */
 	unsigned index;
-	struct mq_loop *loop;     /* borrowed */
-	struct mq_timer tick;     /* for the next slot with something in it, else at INT64_MAX: always set, so moving it cannot fail */
-	int64_t ticked;           /* number of the last tick that was served */
+	struct mq_loop *loop; /* borrowed */
+	/* For the next slot with something in it, else at INT64_MAX: always set, so that moving it cannot fail. */
+	struct mq_timer tick;
+	int64_t ticked; /* number of the last tick that was served */
 	unsigned n;
 	struct hold_list slots[HOLD_SLOTS], wheel[HOLD_WHEEL], owners[HOLD_OWNERS];
 

@@ -36,7 +36,7 @@ struct broker_loop {
 	struct hold *hold;     /* owned */
 	pthread_t thread;
 	bool has_thread, was_told_to_stop; /* main thread */
-	unsigned gathering;    /* index of the turn that takes new ops */
+	unsigned gathering;                /* index of the turn that takes new ops */
 	struct broker_turn turns[BROKER_TURNS];
 
 	struct mq_post stop_post, ended_post;
@@ -151,7 +151,8 @@ static void offload_run(struct store_job *job)
 	atomic_fetch_sub(&b->n_posts_due, 1);
 }
 
-int broker_offload(struct broker *b, struct mq_conn *conn, void (*work)(void *arg), void (*done)(void *arg), void *arg)
+int broker_offload(struct broker *b, struct mq_conn *conn, void (*work)(void *arg), void (*done)(void *arg),
+		   void *arg)
 {
 	struct offload *o = calloc(1, sizeof *o);
 
@@ -180,8 +181,9 @@ static void loop_drain(struct broker_loop *bl)
 	    mq_timer_set(bl->loop, &bl->drain_tick, now_ms + BROKER_DRAIN_TICK_MS) == 0)
 		return;
 	if (n_left > 0)
-		mq_log_fields(LOG_WARNING, BROKER_MSG_CUT_OFF, NULL, "closing %u connections that did not take their answers in %d ms",
-			      n_left, BROKER_DRAIN_MS);
+		mq_log_fields(LOG_WARNING, BROKER_MSG_CUT_OFF, NULL,
+			      "closing %u connections that did not take their answers in %d ms", n_left,
+			      BROKER_DRAIN_MS);
 	mq_loop_stop(bl->loop);
 }
 
@@ -192,7 +194,8 @@ static void loop_on_drain_tick(struct mq_timer *timer)
 
 static void loop_on_stop(struct mq_post *post)
 {
-	struct broker_loop *bl = (struct broker_loop *)((char *)post - offsetof(struct broker_loop, stop_post));
+	struct broker_loop *bl =
+		(struct broker_loop *)((char *)post - offsetof(struct broker_loop, stop_post));
 
 	bl->drain_deadline_ms = mq_loop_mono_ms(bl->loop) + BROKER_DRAIN_MS;
 	hold_wake_all(bl->hold);
@@ -201,7 +204,8 @@ static void loop_on_stop(struct mq_post *post)
 
 static void loop_on_ended(struct mq_post *post)
 {
-	struct broker_loop *bl = (struct broker_loop *)((char *)post - offsetof(struct broker_loop, ended_post));
+	struct broker_loop *bl =
+		(struct broker_loop *)((char *)post - offsetof(struct broker_loop, ended_post));
 
 	if (bl->ended)
 		bl->ended(bl->broker);

@@ -59,7 +59,8 @@ static void program_log_changes(const struct broker_config *live, const struct b
 		if (line->is_live)
 			mq_log(LOG_INFO, "reload: %s is now %s", line->key, next);
 		else
-			mq_log(LOG_WARNING, "reload: %s=%s takes effect only after a restart", line->key, next);
+			mq_log(LOG_WARNING, "reload: %s=%s takes effect only after a restart", line->key,
+			       next);
 	}
 }
 
@@ -77,7 +78,8 @@ static int program_reload(void *user, struct mq_error *err)
 	if (p->broker->config.brokerPermission != permission)
 		r = topics_touch(p->broker->topics); /* it is part of every route */
 	options_free(&broker_options, &fresh);
-	return r < 0 ? mq_error_set(err, r, "cannot store that brokerPermission changed: %s", strerror(-r)) : 0;
+	return r < 0 ? mq_error_set(err, r, "cannot store that brokerPermission changed: %s", strerror(-r))
+		     : 0;
 }
 
 static void program_stopped(void *user)
@@ -134,8 +136,8 @@ static void program_on_status(struct mq_timer *timer)
 }
 
 /* Every inherited socket of the name, else one of our own at `otherwise`: then 1 is returned. */
-static int program_listen(struct program *p, struct activation *sockets, const char *name, const char *otherwise, bool is_fast,
-			  struct mq_error *err)
+static int program_listen(struct program *p, struct activation *sockets, const char *name,
+			  const char *otherwise, bool is_fast, struct mq_error *err)
 {
 	int fd = activation_take(sockets, name);
 	bool is_own = fd == -ENOENT && strcmp(otherwise, "none") != 0;
@@ -174,8 +176,10 @@ static int program_listen_all(struct program *p, struct activation *sockets, str
 	if (r > 0)
 		p->own_socket = config->localSocket;
 	if (r >= 0 && sockets->n_sockets > 0)
-		r = mq_error_set(err, -EINVAL, "the inherited socket '%s' is unknown: names are broker, broker-fast and broker-local",
-				 sockets->sockets[0].name);
+		r = mq_error_set(
+			err, -EINVAL,
+			"the inherited socket '%s' is unknown: names are broker, broker-fast and broker-local",
+			sockets->sockets[0].name);
 	return r < 0 ? r : 0;
 }
 
@@ -214,7 +218,8 @@ static int program_run(struct program *p, struct broker_config *config, struct m
 int main(int argc, char **argv)
 {
 	struct program p = {
-		.args = { .program = "mq-brokerd", .description = "RocketMQ broker: stores and delivers messages" },
+		.args = { .program = "mq-brokerd",
+			  .description = "RocketMQ broker: stores and delivers messages" },
 		.status_timer = { .fire = program_on_status },
 	};
 	struct broker_config config = {};

@@ -14,13 +14,25 @@ static const char *const dropped[] = {
 	MQ_PROPERTY_MSG_REGION, MQ_PROPERTY_TRACE_ON, MQ_PROPERTY_CLUSTER, MQ_PROPERTY_POP_CK, NULL,
 };
 static const char *const dropped_of_half[] = {
-	MQ_PROPERTY_MSG_REGION, MQ_PROPERTY_TRACE_ON,  MQ_PROPERTY_CLUSTER,        MQ_PROPERTY_POP_CK,
+	MQ_PROPERTY_MSG_REGION, MQ_PROPERTY_TRACE_ON, MQ_PROPERTY_CLUSTER,        MQ_PROPERTY_POP_CK,
 	MQ_PROPERTY_REAL_TOPIC, MQ_PROPERTY_REAL_QID, MQ_PROPERTY_TRANSACTION_ID, NULL,
 };
 
 enum mark {
-	MARK_TAGS, MARK_KEYS, MARK_UNIQ_KEY, MARK_PGROUP, MARK_REAL_TOPIC, MARK_REAL_QID, MARK_IMMUNITY, MARK_WAIT, MARK_TRAN_MSG,
-	MARK_DELAY, MARK_DELAY_SEC, MARK_DELAY_MS, MARK_DELIVER_MS, N_MARKS,
+	MARK_TAGS,
+	MARK_KEYS,
+	MARK_UNIQ_KEY,
+	MARK_PGROUP,
+	MARK_REAL_TOPIC,
+	MARK_REAL_QID,
+	MARK_IMMUNITY,
+	MARK_WAIT,
+	MARK_TRAN_MSG,
+	MARK_DELAY,
+	MARK_DELAY_SEC,
+	MARK_DELAY_MS,
+	MARK_DELIVER_MS,
+	N_MARKS,
 };
 static const char *const mark_names[N_MARKS] = {
 	[MARK_TAGS] = MQ_PROPERTY_TAGS,
@@ -98,8 +110,8 @@ static void properties_out_add(struct properties_out *out, const char *name, str
 	out->n = n;
 }
 
-size_t message_properties_encode(const struct broker_config *config, struct mq_slice in, const struct message_additions *more,
-				 char ret[MQ_PROPERTIES_MAX])
+size_t message_properties_encode(const struct broker_config *config, struct mq_slice in,
+				 const struct message_additions *more, char ret[MQ_PROPERTIES_MAX])
 {
 	bool is_half = more->real_topic.p;
 	struct properties_out out = { .p = ret };
@@ -123,10 +135,11 @@ size_t message_properties_encode(const struct broker_config *config, struct mq_s
 	return out.is_full ? 0 : out.n;
 }
 
-size_t message_properties_bound(const struct broker_config *config, struct mq_slice in, const struct message_additions *more)
+size_t message_properties_bound(const struct broker_config *config, struct mq_slice in,
+				const struct message_additions *more)
 {
-	return in.n + 1 + strlen(config->regionId) + strlen(config->brokerClusterName) + more->uniq_key.n + more->real_topic.n +
-	       more->transaction_id.n + 7 * ADDITION_OVERHEAD;
+	return in.n + 1 + strlen(config->regionId) + strlen(config->brokerClusterName) + more->uniq_key.n +
+	       more->real_topic.n + more->transaction_id.n + 7 * ADDITION_OVERHEAD;
 }
 
 size_t message_tail_bound(struct mq_slice topic, size_t n_properties)
@@ -134,8 +147,8 @@ size_t message_tail_bound(struct mq_slice topic, size_t n_properties)
 	return 2 + topic.n + 2 + n_properties;
 }
 
-size_t message_record_encode(const struct mq_record *rec, const struct message_marks *marks, char *head, char *tail,
-			     struct store_record *ret)
+size_t message_record_encode(const struct mq_record *rec, const struct message_marks *marks, char *head,
+			     char *tail, struct store_record *ret)
 {
 	size_t n_tail = mq_record_encode_tail(rec, tail);
 

@@ -247,6 +247,38 @@ static void without_a_subscription_of_its_own_the_heartbeats_counts(void **state
 	assert_refused(harness_call(p, &cmd), MQ_SUBSCRIPTION_NOT_EXIST, "the consumer's subscription not exist" FAQ);
 }
 
+static void broadcasting_is_refused_to_those_who_broadcast(void **state)
+{
+	struct harness_peer *p = *state;
+	const struct mq_command *answer;
+	struct mq_command cmd;
+	char body[600];
+
+	make_topic(p, "Cast", "4", "6");
+	harness_request(&cmd, MQ_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, NULL);
+	cmd.body = MQ_SLICE("{\"groupName\":\"casting\",\"consumeEnable\":true,\"consumeBroadcastEnable\":false}");
+	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+	pull_request(&cmd, "Cast", "0", "0", "0", "*");
+	set_field(&cmd, "consumerGroup", "casting");
+
+	heartbeat(p, "casting", "SomethingElse", "*", "", "1");
+	assert_refused(harness_call(p, &cmd), MQ_SUBSCRIPTION_NOT_EXIST, "the consumer's subscription not exist" FAQ);
+	heartbeat(p, "casting", "Cast", "*", "", "1");
+	assert_int_equal(harness_call(p, &cmd)->code, MQ_PULL_NOT_FOUND);
+
+	snprintf(body, sizeof body,
+		 "{\"clientID\":\"c-casting\",\"consumerDataSet\":[{\"consumeType\":\"CONSUME_PASSIVELY\",\"groupName\":\"casting\","
+		 "\"messageModel\":\"BROADCASTING\",\"subscriptionDataSet\":[{\"expressionType\":\"TAG\",\"subString\":\"*\","
+		 "\"subVersion\":2,\"topic\":\"Cast\"}]}],\"producerDataSet\":[]}");
+	harness_request(&cmd, MQ_HEART_BEAT, NULL);
+	cmd.body = mq_slice_of(body);
+	assert_int_equal(harness_call(p, &cmd)->code, MQ_SUCCESS);
+	pull_request(&cmd, "Cast", "0", "0", "0", "*");
+	set_field(&cmd, "consumerGroup", "casting");
+	answer = assert_refused(harness_call(p, &cmd), MQ_NO_PERMISSION, "the consumer group[casting] can not consume by broadcast way");
+	assert_string_equal(harness_field(answer, "forbiddenType"), "4");
+}
+
 static void lite_pulls_are_pulls(void **state)
 {
 	struct harness_peer *p = *state;
@@ -476,6 +508,7 @@ int main(void)
 		TEST(refused_pulls_say_why),
 		TEST(a_group_that_may_not_consume_is_refused),
 		TEST(without_a_subscription_of_its_own_the_heartbeats_counts),
+		TEST(broadcasting_is_refused_to_those_who_broadcast),
 		TEST(lite_pulls_are_pulls),
 		TEST(the_fast_port_serves_all_but_pulls),
 		TEST(a_pull_may_commit),
