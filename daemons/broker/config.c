@@ -117,7 +117,7 @@ static const struct option_line broker_lines[] = {
 	LATER("defaultPopShareQueueNum"),
 	INT(defaultQueryMaxNum, "32", 1, 10000, "most messages of one query by unique id", .is_live = true),
 	INT(defaultTopicQueueNums, "8", 1, 65535,
-	     "queues of TBW102, the upper limit of queues of an automatically created topic", .is_live = true),
+	     "queues of TBW102, the upper limit of queues of an automatically created topic"),
 	IGNORED("delayOffsetUpdateVersionStep"), IGNORED("deleteCommitLogFilesInterval"),
 	IGNORED("deleteConsumeQueueFilesInterval"), IGNORED("deleteFileBatchMax"),
 	TEXT(deleteWhen, "04", "hour of the day, local time, at which expired messages are deleted"),
