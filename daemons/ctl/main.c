@@ -4,6 +4,7 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -120,15 +121,31 @@ static int no_such_verb(int argc, char **argv)
 	return EX_USAGE;
 }
 
+/* bench may open thousands of connections; the soft limit of 1024 is for programs that use select(). */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit); /* if not: who needs more descriptors will say so */
+}
+
 int main(int argc, char **argv)
 {
 	const struct verb *verb;
 	int words;
 
 	signal(SIGPIPE, SIG_IGN);
+	raise_descriptor_limit();
 	if (argc < 2) {
 		print_overview(stderr);
 		return EX_USAGE;
+	}
+	if (strcmp(argv[1], "help") == 0 && (verb = verb_find(argc - 2, argv + 2, &words))) {
+		args_print_help(verb, stdout);
+		return 0;
 	}
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
 		print_overview(stdout);
