@@ -395,17 +395,12 @@ static char *escape_control(char *out, char c)
 /* Copies what needs no escape, eight bytes at a time; returns where it stopped. */
 static const char *copy_plain(const char *p, const char *end, char **out)
 {
-	const uint64_t ones = 0x0101010101010101, highs = 0x8080808080808080;
-	uint64_t bytes, is_quote, is_backslash, hits;
+	uint64_t bytes;
 	char *w = *out;
 
 	for (; end - p >= 8; p += 8, w += 8) {
 		memcpy(&bytes, p, 8);
-		is_quote = bytes ^ ones * '"';
-		is_backslash = bytes ^ ones * '\\';
-		/* Below a blank, 0x80 and above, or zero in one of the two; a false hit only takes the slow way. */
-		hits = ((bytes - ones * ' ') | bytes | (is_quote - ones) | (is_backslash - ones)) & highs;
-		if (hits)
+		if ((bytes & eight_highs) | bytes_below(bytes, ' ') | bytes_equal(bytes, '"') | bytes_equal(bytes, '\\'))
 			break;
 		memcpy(w, &bytes, 8);
 	}
