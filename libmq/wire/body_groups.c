@@ -140,6 +140,9 @@ int mq_group_config_read(const struct mq_json_node *node, struct mq_group_config
 				     (size_t)(MQ_GROUP_TEXT_MAX - n_attributes));
 	if (n_policy < 0)
 		return n_policy;
+	/* The default is written where none was given: what is accepted now must be readable again from disk. */
+	if (n_policy == 0 && (size_t)n_attributes + sizeof(MQ_GROUP_RETRY_POLICY) - 1 > MQ_GROUP_TEXT_MAX)
+		return -E2BIG;
 	c.retry_policy = (struct mq_slice){ text + n_attributes, (size_t)n_policy };
 	*ret = c;
 	return 0;
