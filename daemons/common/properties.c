@@ -192,9 +192,12 @@ int properties_parse(struct mq_slice text,
 		     int (*each)(void *user, unsigned line, struct mq_slice key, struct mq_slice value, struct mq_error *err),
 		     void *user, struct mq_error *err)
 {
-	struct reader r = { .p = text.p, .end = text.p + text.n, .line = 1 };
+	struct reader r = { .p = text.p, .line = 1 };
 	_cleanup_(freep) char *unescaped = NULL;
 
+	if (text.n == 0)
+		return 0; /* maybe no text at all: text.p is NULL then */
+	r.end = text.p + text.n;
 	if (text.n > PROPERTIES_TEXT_MAX)
 		return mq_error_set(err, -E2BIG, "the text has %zu bytes, at most %d are allowed", text.n, PROPERTIES_TEXT_MAX);
 	unescaped = malloc(text.n + 1);

@@ -67,6 +67,9 @@ int mq_attributes_read(const struct mq_json_node *object, char *ret, size_t size
 
 		if (!key.p || !value.p)
 			continue;
+		/* The text form (AttributeParser's) cannot hold these: they would come back as other attributes. */
+		if (memchr(key.p, ',', key.n) || memchr(key.p, '=', key.n) || memchr(value.p, ',', value.n))
+			continue;
 		if (n + key.n + value.n + 3 > size)
 			return -E2BIG;
 		if (n > 0)

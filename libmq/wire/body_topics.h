@@ -30,7 +30,8 @@ void mq_topic_config_write(struct mq_json_writer *w, const struct mq_topic_confi
 int mq_topic_config_read(const struct mq_json_node *node, struct mq_topic_config *ret, char *attributes,
 			 size_t size) _must_check_;
 
-/* "key=value,key=value" as members of an object, and back (returns bytes, or -E2BIG). */
+/* "key=value,key=value" as members of an object, and back (returns bytes, or -E2BIG). Reading leaves out members that this
+ * form cannot hold: no scalar, a comma in it, an equals sign in the key. */
 void mq_attributes_write(struct mq_json_writer *w, struct mq_slice attributes);
 int mq_attributes_read(const struct mq_json_node *object, char *ret, size_t size) _must_check_;
 /* Takes the next pair off *rest; false at the end. A pair without '=' has a NULL value. */
