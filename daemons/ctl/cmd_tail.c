@@ -88,7 +88,7 @@ struct tail {
 	int output_error;
 	bool has_failed;
 	struct mq_failure failure;
-	bool has_shown_failure;    /* of this outage */
+	char shown[FAILURE_TEXT_MAX]; /* the last failure of this outage that was printed */
 };
 
 static bool count_is_reached(const struct tail *t)
@@ -181,7 +181,7 @@ static int queue_on_batch(struct mq_puller *p, const struct mq_pull_batch *batch
 	struct tail *t = q->tail;
 	int64_t next;
 
-	t->has_shown_failure = false;
+	t->shown[0] = '\0';
 	if (t->is_done || take_batch(t, batch, q->end, q->broker, &next) < 0)
 		return -ECANCELED;
 	if (count_is_reached(t))
@@ -192,23 +192,49 @@ static int queue_on_batch(struct mq_puller *p, const struct mq_pull_batch *batch
 	return q->is_done || t->is_done ? -ECANCELED : 0;
 }
 
+/* Will it pass by itself? A topic is away from the routes while its broker is, so a NameServer's "no" is not final. */
+static bool is_transient(const struct mq_failure *f)
+{
+	if (f->stage != MQ_STAGE_ANSWER || f->hop == MQ_HOP_NAMESRV)
+		return true;
+	switch (f->code) {
+	case MQ_SYSTEM_BUSY:
+	case MQ_SERVICE_NOT_AVAILABLE:
+	case MQ_FLOW_CONTROL:
+	case MQ_GO_AWAY:
+	case MQ_SUBSCRIPTION_NOT_EXIST:
+	case MQ_SUBSCRIPTION_NOT_LATEST:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Once per reason and outage: every queue comes here each second. */
+static void show_transient(struct tail *t, const struct mq_failure *f)
+{
+	char text[FAILURE_TEXT_MAX];
+
+	if (strcmp(failure_text(f, false, text), t->shown) == 0)
+		return;
+	memcpy(t->shown, text, sizeof t->shown);
+	fprintf(stderr, "mqctl: %s; trying again\n", text);
+}
+
 static int queue_on_failure(struct mq_puller *p, const struct mq_failure *f, void *user)
 {
 	struct tail_queue *q = user;
 	struct tail *t = q->tail;
-	char text[FAILURE_TEXT_MAX];
 
 	if (f->r == -ECANCELED)
 		return f->r;
-	if (!t->options->follow || f->stage == MQ_STAGE_ANSWER) {
+	if (!t->options->follow || !is_transient(f)) {
 		if (!t->has_failed)
 			t->failure = *f;
 		t->has_failed = t->is_done = true;
 		return -ECANCELED;
 	}
-	if (!t->has_shown_failure)
-		fprintf(stderr, "mqctl: %s; trying again\n", failure_text(f, false, text));
-	t->has_shown_failure = true;
+	show_transient(t, f);
 	return 0;
 }
 
@@ -393,7 +419,7 @@ static int member_on_batch(struct mq_puller *p, const struct mq_pull_batch *batc
 	struct tail *t = user;
 	int64_t next;
 
-	t->has_shown_failure = false;
+	t->shown[0] = '\0';
 	if (t->is_done) {
 		mq_puller_seek(p, batch->offset);
 		return -ECANCELED;
@@ -420,18 +446,14 @@ static void member_on_assigned(unsigned n_queues, unsigned n_members, void *user
 static void member_on_failure(const struct mq_failure *f, void *user)
 {
 	struct tail *t = user;
-	char text[FAILURE_TEXT_MAX];
 
-	if (f->stage == MQ_STAGE_ANSWER && f->code != MQ_SYSTEM_BUSY && f->code != MQ_SUBSCRIPTION_NOT_LATEST &&
-	    f->code != MQ_SUBSCRIPTION_NOT_EXIST) {
+	if (!is_transient(f)) {
 		if (!t->has_failed)
 			t->failure = *f;
 		t->has_failed = t->is_done = true;
 		return;
 	}
-	if (!t->has_shown_failure)
-		fprintf(stderr, "mqctl: %s; trying again\n", failure_text(f, false, text));
-	t->has_shown_failure = true;
+	show_transient(t, f);
 }
 
 static const struct mq_consumer_events member_events = {
