@@ -321,7 +321,8 @@ void counters_stage(rocksdb_writebatch_t *batch, struct store *s);
 int keeper_start(struct store *s) _must_check_;
 void keeper_stop(struct store *s);
 void keeper_wake(struct store *s);
-void space_check(struct store *s);       /* keeper and open: asks the file system, moves the state, keeps the ballast */
+void space_open(struct store *s);        /* before RocksDB opens: space_check(), and the ballast is given up if need be */
+void space_check(struct store *s);       /* keeper and retention: asks the file system, moves the state, keeps the ballast */
 void space_check_burst(struct store *s); /* append lock held, before a round */
 bool space_is_critical(struct store *s);
 void space_keep_ballast(struct store *s); /* keeper */

@@ -72,11 +72,20 @@ bool space_is_critical(struct store *s)
 	return atomic_load(&s->is_critical);
 }
 
+void space_open(struct store *s)
+{
+	struct stat st;
+
+	s->has_ballast = fstatat(s->dir_fd, "ballast", &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_size > 0;
+	space_check(s);
+	space_keep_ballast(s);
+}
+
 void space_keep_ballast(struct store *s)
 {
 	_cleanup_(closep) int fd = -1;
 	uint64_t size = ballast_size(s);
-	bool wants = store_state(s) == STORE_WRITABLE && atomic_load(&s->bytes_free) > s->cfg.min_free_bytes + 2 * size;
+	bool wants = s->db && store_state(s) == STORE_WRITABLE && atomic_load(&s->bytes_free) > s->cfg.min_free_bytes + 2 * size;
 
 	if (size == 0 || (s->has_ballast ? !space_is_critical(s) : !wants))
 		return;

@@ -271,8 +271,10 @@ static int store_open_database(struct store *s, struct opened *ret, bool *ret_is
 		}
 		s->db = rocksdb_open_column_families(s->options.db, path, (int)n, all, options, ret->cf, &text);
 		r = s->db ? 0 : store_rocksdb_error(err, path, text);
+		if (!s->db && strstr(text, "No space left on device")) /* the name of the status, in every locale */
+			r = mq_error_set(err, -ENOSPC, "%s", text);
 	} else {
-		r = -ENOMEM;
+		r = mq_error_set(err, -ENOMEM, "no memory for %zu families", n_names);
 	}
 
 	for (size_t i = 0; r == 0 && i < n; i++) {
@@ -281,7 +283,7 @@ static int store_open_database(struct store *s, struct opened *ret, bool *ret_is
 		else if ((ret->families[ret->n_families] = family_new(all[i], ret->cf[i])))
 			ret->n_families++;
 		else
-			r = -ENOMEM;
+			r = mq_error_set(err, -ENOMEM, "no memory for %zu families", n_names);
 	}
 	qsort(ret->families, ret->n_families, sizeof(struct store_family *), family_compare);
 
@@ -306,7 +308,8 @@ static int store_check_format(struct store *s, bool is_new, struct mq_error *err
 
 		mq_put32(format, FORMAT_VERSION);
 		meta_stage(batch, s, META_STORE, MQ_SLICE("format"), (struct mq_slice){ format, sizeof format });
-		return store_write(s, batch);
+		r = store_write(s, batch);
+		return r < 0 ? mq_error_set(err, r, "%s", s->reason) : 0;
 	}
 	if (r == STORE_NONE)
 		/* Killed between making the families and the first row: there is nothing in it. Anything else has lost its log. */
@@ -531,10 +534,10 @@ int store_open(struct store **ret, const struct store_config *cfg, struct mq_err
 	for (int i = 0; i < 2; i++)
 		rocksdb_readoptions_set_background_purge_on_iterator_cleanup(s->read_options[i], 1);
 
+	space_open(s);
 	r = store_load(s, err);
 	if (r < 0)
 		return r;
-	space_check(s);
 
 	r = flush_start(s);
 	if (r == 0)

@@ -138,7 +138,8 @@ static inline int fixture_setup(void **state)
 	return 0;
 }
 
-/* Opens the store in another process, which does `act` and is then killed; opens it here again. */
+/* Opens the store in another process, which does `act` and is then killed. RocksDB's background
+ * threads are missing there when a store was open here before: who needs a flush comes first in its program. */
 static inline void fixture_kill_after(struct fixture *f, void (*act)(struct fixture *f))
 {
 	int pipes[2];
@@ -162,7 +163,6 @@ static inline void fixture_kill_after(struct fixture *f, void (*act)(struct fixt
 	kill(child, SIGKILL);
 	close(pipes[0]);
 	waitpid(child, NULL, 0);
-	fixture_open(f);
 }
 
 /* Not opened yet: the test changes the configuration first. */

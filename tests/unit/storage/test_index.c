@@ -89,6 +89,7 @@ static void index_and_message_survive_a_kill_together(void **state)
 	struct fixture *f = *state;
 
 	fixture_kill_after(f, append_keys);
+	fixture_open(f);
 	assert_string_equal(query(f, "T", "k2", 10, 0, INT64_MAX).bodies, "a");
 }
 

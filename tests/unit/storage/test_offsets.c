@@ -80,6 +80,7 @@ static void offsets_survive_a_kill_after_the_second(void **state)
 	struct fixture *f = *state;
 
 	fixture_kill_after(f, set_and_wait_a_second);
+	fixture_open(f);
 	assert_int_equal(get(f, "G", "T", 3), 33);
 }
 
@@ -129,6 +130,7 @@ static void what_returned_survives_a_kill_at_once(void **state)
 	struct fixture *f = *state;
 
 	fixture_kill_after(f, commit_offset_and_meta);
+	fixture_open(f);
 	assert_int_equal(get(f, "G", "T", 0), 5);
 	assert_rows(f, "topic", "T=row ");
 }

@@ -61,6 +61,7 @@ static void queues_are_the_same_after_kill(void **state)
 	struct fixture *f = *state;
 
 	fixture_kill_after(f, append_some);
+	fixture_open(f);
 	assert_some(f);
 }
 
@@ -222,6 +223,7 @@ static void a_deleted_topic_stays_deleted_after_kill(void **state)
 	struct fixture *f = *state;
 
 	fixture_kill_after(f, delete_topic);
+	fixture_open(f);
 	assert_null(store_queue_find(f->store, MQ_SLICE("T"), 0));
 	assert_string_equal(scan(f, "U", 0, 0).body, "y");
 	assert_int_equal(append(f, "T", 0, "new"), 0);

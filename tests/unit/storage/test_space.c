@@ -1,0 +1,146 @@
+/* A disk that fills up, by the hook that says how much is free. */
+#include "store_test.h"
+
+enum { MIB = 1 << 20 };
+
+static void set_free(struct fixture *f, uint64_t bytes)
+{
+	atomic_store(&f->free_bytes, bytes);
+}
+
+static off_t ballast_size(struct fixture *f)
+{
+	char path[100];
+	struct stat st;
+
+	snprintf(path, sizeof path, "%s/ballast", f->dir);
+	return stat(path, &st) < 0 ? -1 : st.st_size;
+}
+
+static void a_full_disk_refuses_and_resumes_by_itself(void **state)
+{
+	struct fixture *f = *state;
+	char why[400];
+
+	f->cfg.min_free_bytes = 8 * MIB;
+	fixture_open(f);
+	assert_int_equal(append(f, "T", 0, "a"), 0);
+	set_free(f, 7 * MIB);
+	AWAIT(store_state(f->store) == STORE_NO_SPACE);
+	assert_int_equal(append(f, "T", 0, "refused"), -ENOSPC);
+	assert_int_equal(append(f, "new topic", 0, "refused"), -ENOSPC);
+	store_state_reason(f->store, why, sizeof why);
+	assert_non_null(strstr(why, f->dir));
+	assert_non_null(strstr(why, "7 MiB"));
+	assert_non_null(strstr(why, "storeMinFreeBytes"));
+	assert_int_equal(atomic_load(&f->n_states), 1);
+	/* reads go on, small rows too */
+	assert_string_equal(scan(f, "T", 0, 0).body, "a");
+	assert_int_equal(store_meta_put(f->store, "topic", MQ_SLICE("T"), MQ_SLICE("x")), 0);
+
+	/* a little more than the guard is wanted, so that the state does not flap */
+	set_free(f, 8 * MIB + 1);
+	space_check(f->store);
+	assert_int_equal(store_state(f->store), STORE_NO_SPACE);
+	set_free(f, 100 * (uint64_t)MIB);
+	atomic_store(&f->total_bytes, 200 * (uint64_t)MIB);
+	AWAIT(store_state(f->store) == STORE_WRITABLE);
+	assert_int_equal(append(f, "T", 0, "b"), 1);
+	assert_int_equal(append(f, "new topic", 0, "b"), 0);
+	assert_int_equal(atomic_load(&f->n_states), 2);
+	store_state_reason(f->store, why, sizeof why);
+	assert_string_equal(why, "");
+}
+
+static void the_warning_ratio_refuses_too(void **state)
+{
+	struct fixture *f = *state;
+	char why[400];
+
+	atomic_store(&f->total_bytes, (uint64_t)1000 << 30);
+	AWAIT(store_state(f->store) == STORE_WRITABLE && f->store->bytes_total == (uint64_t)1000 << 30);
+	set_free(f, (uint64_t)99 << 30);
+	space_check(f->store);
+	assert_int_equal(append(f, "T", 0, "x"), -ENOSPC);
+	store_state_reason(f->store, why, sizeof why);
+	assert_non_null(strstr(why, "90.1 %"));
+	assert_non_null(strstr(why, "diskSpaceWarningLevelRatio"));
+}
+
+/* Between two looks of the keeper what was written is taken off, and the guard asks again when that comes near. */
+static void a_burst_does_not_overrun_the_guard(void **state)
+{
+	struct fixture *f = *state;
+	int64_t r = 0;
+	int n;
+
+	f->cfg.min_free_bytes = 64 * MIB;
+	set_free(f, 66 * MIB);
+	atomic_store(&f->total_bytes, 600 * (uint64_t)MIB);
+	f->cfg.disk_warning_ratio = 1;
+	fixture_open(f);
+	assert_int_equal(append(f, "T", 0, "x"), 0);
+	/* really less by now, but nobody has looked; 2 MiB are reached long before the keeper's second is over */
+	set_free(f, 10 * MIB);
+	for (n = 0; n < 64 && r >= 0; n++)
+		r = append_spec(f, &(struct message_spec){ .topic = "T", .body_size = 100000 }, NULL);
+	assert_int_equal(r, -ENOSPC);
+	assert_in_range(n, 1, 30);
+}
+
+static void the_ballast_is_kept_and_given_up(void **state)
+{
+	struct fixture *f = *state;
+	int64_t offset;
+
+	f->cfg.min_free_bytes = 4 * MIB;
+	fixture_open(f);
+	AWAIT(ballast_size(f) == MIB);
+	assert_int_equal(append(f, "T", 0, "x"), 0);
+	/* below a quarter of the guard: nothing at all is written, and the ballast goes */
+	set_free(f, MIB / 2);
+	AWAIT(ballast_size(f) == 0);
+	assert_int_equal(store_meta_put(f->store, "topic", MQ_SLICE("T"), MQ_SLICE("x")), -ENOSPC);
+	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T")), -ENOSPC);
+	assert_int_equal(store_offset_set(f->store, MQ_SLICE("G"), MQ_SLICE("T"), 0, 5), 0);
+	assert_int_equal(offsets_flush(f->store), -ENOSPC);
+	set_free(f, (uint64_t)100 << 30);
+	AWAIT(ballast_size(f) == MIB);
+	assert_int_equal(append(f, "T", 0, "y"), 1);
+	fixture_reopen(f);
+	assert_int_equal(store_offset_get(f->store, MQ_SLICE("G"), MQ_SLICE("T"), 0, &offset), 0);
+	assert_int_equal(offset, 5);
+}
+
+/* RocksDB itself needs room to open. */
+static void the_ballast_is_given_up_before_opening_on_a_full_disk(void **state)
+{
+	struct fixture *f = *state;
+
+	f->cfg.min_free_bytes = 4 * MIB;
+	fixture_open(f);
+	append(f, "T", 0, "x");
+	AWAIT(ballast_size(f) == MIB);
+	fixture_close(f);
+	set_free(f, MIB / 2);
+	fixture_open(f);
+	assert_int_equal(ballast_size(f), 0);
+	assert_int_equal(store_state(f->store), STORE_NO_SPACE);
+	assert_int_equal(scan(f, "T", 0, 0).n, 1);
+	assert_int_equal(append(f, "T", 0, "y"), -ENOSPC);
+	set_free(f, (uint64_t)100 << 30);
+	AWAIT(store_state(f->store) == STORE_WRITABLE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST_CLOSED(a_full_disk_refuses_and_resumes_by_itself),
+		TEST(the_warning_ratio_refuses_too),
+		TEST_CLOSED(a_burst_does_not_overrun_the_guard),
+		TEST_CLOSED(the_ballast_is_kept_and_given_up),
+		TEST_CLOSED(the_ballast_is_given_up_before_opening_on_a_full_disk),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
