@@ -1,4 +1,6 @@
 /* PULL_MESSAGE (11), LITE_PULL_MESSAGE (361): result codes, stop rules, filtering, permissions, long polling. */
+#include <netinet/in.h>
+
 #include "tests/wire/messages.h"
 
 static int start_daemon(void **state)
