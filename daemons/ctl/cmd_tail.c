@@ -19,7 +19,8 @@
 enum {
 	LAST_DEFAULT = 10,
 	SUSPEND_MS = 15000,
-	NO_TIME = 0, /* --from was not given */
+	NO_TIME = 0,   /* --from was not given */
+	SHOWN_MAX = 4, /* reasons printed in one outage */
 };
 
 struct tail_options {
@@ -88,7 +89,8 @@ struct tail {
 	int output_error;
 	bool has_failed;
 	struct mq_failure failure;
-	char shown[FAILURE_TEXT_MAX]; /* the last failure of this outage that was printed */
+	unsigned n_shown; /* failures of this outage that were printed */
+	char shown[SHOWN_MAX][FAILURE_TEXT_MAX];
 };
 
 static bool count_is_reached(const struct tail *t)
@@ -181,7 +183,7 @@ static int queue_on_batch(struct mq_puller *p, const struct mq_pull_batch *batch
 	struct tail *t = q->tail;
 	int64_t next;
 
-	t->shown[0] = '\0';
+	t->n_shown = 0;
 	if (t->is_done || take_batch(t, batch, q->end, q->broker, &next) < 0)
 		return -ECANCELED;
 	if (count_is_reached(t))
@@ -215,9 +217,13 @@ static void show_transient(struct tail *t, const struct mq_failure *f)
 {
 	char text[FAILURE_TEXT_MAX];
 
-	if (strcmp(failure_text(f, false, text), t->shown) == 0)
+	failure_text(f, false, text);
+	for (unsigned i = 0; i < t->n_shown; i++)
+		if (strcmp(text, t->shown[i]) == 0)
+			return;
+	if (t->n_shown == SHOWN_MAX)
 		return;
-	memcpy(t->shown, text, sizeof t->shown);
+	memcpy(t->shown[t->n_shown++], text, sizeof text);
 	fprintf(stderr, "mqctl: %s; trying again\n", text);
 }
 
@@ -419,7 +425,7 @@ static int member_on_batch(struct mq_puller *p, const struct mq_pull_batch *batc
 	struct tail *t = user;
 	int64_t next;
 
-	t->shown[0] = '\0';
+	t->n_shown = 0;
 	if (t->is_done) {
 		mq_puller_seek(p, batch->offset);
 		return -ECANCELED;

@@ -63,7 +63,7 @@ static const char *failure_hint(const struct mq_failure *f)
 	case MQ_STAGE_EXCHANGE:
 		if (f->r == -ETIMEDOUT)
 			return "raise --timeout, or see whether the server is overloaded";
-		return "the connection broke: is this a RocketMQ server, and is it still running?";
+		return "is this a RocketMQ server, and is it still running?";
 	case MQ_STAGE_ANSWER:
 		return answer_hint(f);
 	default:

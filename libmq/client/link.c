@@ -78,12 +78,15 @@ static void call_on_answer(int r, const struct mq_command *answer, const char *w
 		r = -ECANCELED;
 	if (r == -ETIMEDOUT)
 		why = "no answer in time";
+	else if (r == -ENOTCONN || r == -ECONNRESET)
+		why = "the connection was lost";
 	else if (r < 0)
 		why = strerror(-r);
 	call_finish(call, r, MQ_STAGE_EXCHANGE, answer, why);
 }
 
-static void call_send(struct link_call *call)
+/* -ENOTCONN: the connection is about to close and takes no more; nothing was sent and `call` is still the caller's. */
+static int call_send(struct link_call *call)
 {
 	struct mq_link *l = call->link;
 	int64_t left = call->deadline_ms - mq_mono_ms(mq_loop_clock(l->loop));
@@ -91,16 +94,17 @@ static void call_send(struct link_call *call)
 
 	if (left <= 0) {
 		call_finish(call, -ETIMEDOUT, MQ_STAGE_CONNECT, NULL, "not connected in time");
-		return;
+		return 0;
 	}
-	if (call->is_oneway) {
+	if (call->is_oneway)
 		r = mq_rpc_oneway(l->conn, call->cmd, NULL);
+	else
+		r = mq_rpc_call(l->conn, call->cmd, NULL, left, call_on_answer, call);
+	if (r == -ENOTCONN)
+		return r;
+	if (r < 0 || call->is_oneway)
 		call_finish(call, r, MQ_STAGE_EXCHANGE, NULL, r < 0 ? strerror(-r) : NULL);
-		return;
-	}
-	r = mq_rpc_call(l->conn, call->cmd, NULL, left, call_on_answer, call);
-	if (r < 0)
-		call_finish(call, r, MQ_STAGE_EXCHANGE, NULL, strerror(-r));
+	return 0;
 }
 
 static int link_on_frame(struct mq_conn *conn, struct mq_frame *frame, void *user)
@@ -164,9 +168,7 @@ static int link_open(struct mq_link *l)
 	STAILQ_CONCAT(&ready, &l->waiting);
 	while ((call = STAILQ_FIRST(&ready))) {
 		STAILQ_REMOVE_HEAD(&ready, waiting);
-		if (l->conn)
-			call_send(call);
-		else
+		if (!l->conn || call_send(call) == -ENOTCONN)
 			call_finish(call, -ECONNRESET, MQ_STAGE_EXCHANGE, NULL, strerror(ECONNRESET));
 	}
 	return 0;
@@ -236,8 +238,9 @@ static int link_start(struct mq_link *l, struct mq_command *cmd, int64_t timeout
 	l->refs++;
 
 	if (l->conn) {
-		call_send(call);
-		return 0;
+		if (call_send(call) != -ENOTCONN)
+			return 0;
+		l->conn = mq_conn_unref(l->conn);
 	}
 	if (!l->connecting) {
 		r = link_connect(l, timeout_ms, &err);
