@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Raw requests to a NameServer and a broker, for answers that no client library shows whole.
 
+  probe.py ports                                  prints a free port, the ones 8, 10 and 11 above it free too
   probe.py wait HOST:PORT [--pid-files FILE...]   until the NameServer knows a broker that serves
   probe.py gone HOST:PORT                         until the NameServer knows no broker
   probe.py run HOST:PORT                          prints every answer, with what differs between runs replaced
@@ -12,6 +13,7 @@ lines are compared with those of Apache's server (expected/probe.txt).
 import itertools
 import json
 import os
+import random
 import re
 import socket
 import struct
@@ -72,6 +74,26 @@ def parse_json(text):
     return json.loads(text)
 
 
+# ---- ports -----------------------------------------------------------------------------------
+
+def is_free(port):
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+            return True
+        except OSError:
+            return False
+
+
+def free_ports():
+    """Of the NameServer; the broker's is 10 above, with its second port (- 2) and Apache's replication (+ 1)."""
+    for base in random.sample(range(27000, 32000, 20), 250):
+        if all(is_free(base + i) for i in (0, 8, 10, 11)):
+            return base
+    sys.exit("probe.py: no free ports between 27000 and 32000")
+
+
 # ---- waiting ---------------------------------------------------------------------------------
 
 def alive(pid_files):
@@ -106,7 +128,9 @@ def wait(namesrv, pid_files):
     deadline = time.monotonic() + DEADLINE_S
     while True:
         try:
-            return serving_broker(namesrv)
+            broker = serving_broker(namesrv)
+            alive(pid_files)  # else others have the ports
+            return broker
         except (OSError, ValueError, KeyError, IndexError) as e:
             if time.monotonic() > deadline:
                 sys.exit(f"probe.py: {namesrv} has no serving broker after {DEADLINE_S} s: {e}")
@@ -440,7 +464,9 @@ def run(namesrv):
 
 
 def main():
-    if len(sys.argv) >= 3 and sys.argv[1] == "wait":
+    if sys.argv[1:] == ["ports"]:
+        print(free_ports())
+    elif len(sys.argv) >= 3 and sys.argv[1] == "wait":
         wait(sys.argv[2], sys.argv[4:])
     elif len(sys.argv) == 3 and sys.argv[1] == "gone":
         gone(sys.argv[2])
