@@ -76,7 +76,7 @@ void family_bury(struct store *s, struct store_family *f)
 static struct store_family *family_create(struct store *s, bool is_shared, uint32_t number, unsigned n_families)
 {
 	_cleanup_(rocksdb_textp) char *text = NULL;
-	rocksdb_options_t *options = store_options_family(&s->options, FAMILY_QUEUE, n_families);
+	rocksdb_options_t *options = store_options_family(&s->options, is_shared ? FAMILY_MIXED : FAMILY_QUEUE, n_families);
 	rocksdb_column_family_handle_t *cf;
 	struct store_family *f = NULL;
 	char name[16];

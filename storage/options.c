@@ -106,6 +106,9 @@ rocksdb_options_t *store_options_family(const struct store_options *o, enum stor
 		rocksdb_options_set_write_buffer_size(f, clamp(o->write_buffer_bytes / 16, 1 * MIB, 8 * MIB));
 		break;
 	case FAMILY_INDEX:
+	case FAMILY_MIXED:
+		/* Each file overlaps all others: the library's own levels, which rewrite a byte some ten times and not with each
+		 * file that comes. */
 		rocksdb_options_set_write_buffer_size(f, clamp(o->write_buffer_bytes / 4, 1 * MIB, 64 * MIB));
 		break;
 	case FAMILY_QUEUE:

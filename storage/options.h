@@ -18,9 +18,10 @@ int store_options_init(struct store_options *o, uint64_t memory_bytes);
 void store_options_done(struct store_options *o);
 
 enum store_family_role {
-	FAMILY_SMALL, /* meta, offsets, half, due, default: rewritten in place, small */
-	FAMILY_INDEX, /* random keys within an hour */
-	FAMILY_QUEUE, /* ascending keys, never rewritten */
+	FAMILY_SMALL,  /* meta, offsets, half, due, default: rewritten in place, small */
+	FAMILY_INDEX,  /* random keys within an hour */
+	FAMILY_QUEUE,  /* ascending keys, never rewritten */
+	FAMILY_MIXED,  /* shared: ascending within each of many queues; what is old is deleted by range */
 };
 
 /* A copy for one family. n_families: how many there are so far, because the arenas of all must stay small against the write

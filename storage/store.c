@@ -252,6 +252,7 @@ static int store_open_database(struct store *s, struct opened *ret, bool *ret_is
 	rocksdb_options_t *small = store_options_family(&s->options, FAMILY_SMALL, (unsigned)n_names);
 	rocksdb_options_t *index = store_options_family(&s->options, FAMILY_INDEX, (unsigned)n_names);
 	rocksdb_options_t *queue = store_options_family(&s->options, FAMILY_QUEUE, (unsigned)n_names);
+	rocksdb_options_t *shared = store_options_family(&s->options, FAMILY_MIXED, (unsigned)n_names);
 
 	ret->cf = calloc(N_SYSTEM_FAMILIES + n_names, sizeof *ret->cf);
 	ret->families = calloc(n_names + 1, sizeof *ret->families);
@@ -267,7 +268,7 @@ static int store_open_database(struct store *s, struct opened *ret, bool *ret_is
 			if (!family_name_parse(names[i], &is_shared, &number))
 				continue;
 			all[n] = names[i];
-			options[n++] = queue;
+			options[n++] = is_shared ? shared : queue;
 		}
 		s->db = rocksdb_open_column_families(s->options.db, path, (int)n, all, options, ret->cf, &text);
 		r = s->db ? 0 : store_rocksdb_error(err, path, text);
@@ -290,6 +291,7 @@ static int store_open_database(struct store *s, struct opened *ret, bool *ret_is
 	rocksdb_options_destroy(small);
 	rocksdb_options_destroy(index);
 	rocksdb_options_destroy(queue);
+	rocksdb_options_destroy(shared);
 	free(all);
 	free(options);
 	if (names)
