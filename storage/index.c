@@ -30,16 +30,16 @@ uint32_t index_hour(int64_t at_ms)
 	return at_ms < 0 ? 0 : at_ms / HOUR_MS > UINT32_MAX ? UINT32_MAX : (uint32_t)(at_ms / HOUR_MS);
 }
 
-static void index_key(char ret[INDEX_KEY_SIZE], uint32_t hour, uint64_t hash, int64_t at_ms, int64_t locator)
+void index_key(char ret[INDEX_KEY_SIZE], uint64_t hash, int64_t at_ms, int64_t locator)
 {
-	mq_put64(mq_put64(mq_put64(mq_put32(ret, hour), hash), (uint64_t)at_ms), (uint64_t)locator);
+	mq_put64(mq_put64(mq_put64(mq_put32(ret, index_hour(at_ms)), hash), (uint64_t)at_ms), (uint64_t)locator);
 }
 
 static void index_put_key(rocksdb_writebatch_t *batch, struct store *s, const struct store_record *r, struct mq_slice key)
 {
 	char row[INDEX_KEY_SIZE];
 
-	index_key(row, index_hour(r->store_at_ms), index_hash(store_queue_topic(r->queue), key), r->store_at_ms, r->locator);
+	index_key(row, index_hash(store_queue_topic(r->queue), key), r->store_at_ms, r->locator);
 	rocksdb_writebatch_put_cf(batch, s->cf[CF_INDEX], row, sizeof row, "", 0);
 }
 
@@ -77,7 +77,8 @@ static int index_collect_hour(rocksdb_iterator_t *it, uint32_t hour, uint64_t ha
 {
 	char prefix[INDEX_KEY_SIZE];
 
-	index_key(prefix, hour, hash, end_ms, INT64_MAX);
+	index_key(prefix, hash, end_ms, INT64_MAX);
+	mq_put32(prefix, hour); /* the last of an earlier hour than end_ms, too */
 	for (rocksdb_iter_seek_for_prev(it, prefix, sizeof prefix); h->n < h->max && rocksdb_iter_valid(it); rocksdb_iter_prev(it)) {
 		struct mq_slice key = iterator_key(it);
 		int64_t locator;

@@ -447,6 +447,30 @@ static void check_families(struct inspect *in)
 	}
 }
 
+static void check_has_index_row(struct inspect *in, const struct queue *q, const struct mq_record *r, struct mq_slice key)
+{
+	_cleanup_(rocksdb_textp) char *text = NULL;
+	_cleanup_(pinnedp) rocksdb_pinnableslice_t *row = NULL;
+	char name[INDEX_KEY_SIZE];
+
+	index_key(name, index_hash(r->topic, key), r->store_at_ms, r->physical_offset);
+	row = rocksdb_get_pinned_cf(in->db, in->read_options, in->cf[CF_INDEX], name, sizeof name, &text);
+	if (!row)
+		fault(in, "%.*s/%d offset %lld: the index has no row for its key %.*s", MQ_FMT(q->q.topic), q->q.queue_id,
+		      (long long)r->queue_offset, MQ_FMT(key));
+}
+
+static void check_keys(struct inspect *in, const struct queue *q, const struct mq_record *r)
+{
+	struct mq_slice keys = mq_properties_get(r->properties, MQ_PROPERTY_KEYS), key;
+
+	while ((key = index_next_key(&keys)).n > 0)
+		check_has_index_row(in, q, r, key);
+	key = mq_properties_get(r->properties, MQ_PROPERTY_UNIQ_KEY);
+	if (key.n > 0)
+		check_has_index_row(in, q, r, key);
+}
+
 /* The record's own members against the place where it was found. */
 static void check_record(struct inspect *in, const struct queue *q, int64_t offset, struct mq_slice value, int64_t *last_at_ms)
 {
@@ -474,6 +498,8 @@ static void check_record(struct inspect *in, const struct queue *q, int64_t offs
 		fault(in, "%.*s/%d offset %lld: stored before the message in front of it", MQ_FMT(q->q.topic), q->q.queue_id,
 		      (long long)offset);
 	*last_at_ms = r.store_at_ms;
+	if (r.physical_offset == locator_make(q->q.number, offset) && mq_slice_equal(r.topic, q->q.topic))
+		check_keys(in, q, &r);
 	in->sum.n_records++;
 	in->sum.record_bytes += record.n;
 }
@@ -628,19 +654,27 @@ static int check_meta(struct inspect *in, struct mq_error *err)
 	_cleanup_(iteratorp) rocksdb_iterator_t *it = inspect_iterator(in, in->cf[CF_META]);
 	char prefix_key[META_KEY_MAX];
 	struct mq_slice prefix = inspect_queue_prefix(prefix_key);
+	uint32_t next_number = 0, last_number = in->n_queues > 0 ? in->queues[in->n_queues - 1].q.number : 0;
 	bool has_format = false;
 
 	for (rocksdb_iter_seek_to_first(it); rocksdb_iter_valid(it); rocksdb_iter_next(it)) {
-		struct mq_slice key = iterator_key(it);
+		struct mq_slice key = iterator_key(it), value = iterator_value(it);
 		struct queue_row row;
 
 		in->sum.n_meta_rows++;
 		if (mq_slice_equal(key, MQ_SLICE(META_STORE "\0format")))
 			has_format = true;
+		if (mq_slice_equal(key, MQ_SLICE(META_STORE "\0next-queue")))
+			next_number = value.n == 4 ? mq_get32(value.p) : 0;
+		if (mq_slice_equal(key, MQ_SLICE(META_STORE "\0counters")) && value.n != COUNTERS_ROW_SIZE)
+			fault(in, "meta: the row of the counters is damaged");
 		if (mq_slice_starts(key, prefix) &&
-		    (key.n != prefix.n + 4 || queue_row_decode(iterator_value(it), &row) < 0))
+		    (key.n != prefix.n + 4 || queue_row_decode(value, &row) < 0))
 			fault(in, "meta: the row of a queue is damaged");
 	}
+	/* A number that is given out twice would show one queue's messages in another. */
+	if (next_number <= last_number && last_number > 0)
+		fault(in, "meta: the next queue number is %u, but queue %u exists", next_number, last_number);
 	if (!has_format)
 		fault(in, "meta: there is no format row");
 	return inspect_status(in, it, "the metadata", err);

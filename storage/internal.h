@@ -198,7 +198,7 @@ static inline struct mq_slice iterator_value(const rocksdb_iterator_t *it)
 /* ---- keys and rows ---- */
 
 enum { RECORD_SIZE_MIN = 91 }; /* bytes of a record with nothing in it (protocol/message.md section 1) */
-enum { RECORD_KEY_SIZE = 12, RECORD_VALUE_PREFIX = 8, INDEX_KEY_SIZE = 28, INDEX_PREFIX_SIZE = 12, QUEUE_ROW_SIZE = 17 };
+enum { RECORD_KEY_SIZE = 12, RECORD_VALUE_PREFIX = 8, QUEUE_ROW_SIZE = 17, COUNTERS_ROW_SIZE = 24 };
 
 static inline void record_key(char ret[RECORD_KEY_SIZE], uint32_t number, int64_t offset)
 {

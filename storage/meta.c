@@ -40,7 +40,7 @@ int meta_get_fixed(struct store *s, const char *kind, struct mq_slice name, char
 
 void counters_stage(rocksdb_writebatch_t *batch, struct store *s)
 {
-	char row[24];
+	char row[COUNTERS_ROW_SIZE];
 
 	mq_put64(mq_put64(mq_put64(row, s->counters.messages), s->counters.bytes), s->counters.bytes_dropped);
 	meta_stage(batch, s, META_STORE, MQ_SLICE("counters"), (struct mq_slice){ row, sizeof row });

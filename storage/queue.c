@@ -267,6 +267,11 @@ static int queues_load_row(void *user, struct mq_slice name, struct mq_slice val
 		if (!q->family)
 			return mq_error_set(l->err, -EUCLEAN, "%s: the family of queue %u (topic %.*s) is missing", s->cfg.path,
 					    q->number, MQ_FMT(row.topic));
+		if (q->family->is_referenced && !q->family->is_shared) {
+			q->family = NULL;
+			return mq_error_set(l->err, -EUCLEAN, "%s: queue %u (topic %.*s) claims the family of another queue",
+					    s->cfg.path, q->number, MQ_FMT(row.topic));
+		}
 		q->family->is_referenced = true;
 	}
 	return queue_load_end(s, q, row.min, l->err);

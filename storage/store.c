@@ -328,7 +328,7 @@ static int store_check_format(struct store *s, bool is_new, struct mq_error *err
 
 static int store_load_counters(struct store *s, struct mq_error *err)
 {
-	char number[4], counters[24];
+	char number[4], counters[COUNTERS_ROW_SIZE];
 	int r;
 
 	r = meta_get_fixed(s, META_STORE, MQ_SLICE("next-queue"), number, sizeof number);
