@@ -296,7 +296,13 @@ static bool pull_settle(struct pull *p)
 
 static void pull_read_disk(void *arg)
 {
-	pull_scan(arg, STORE_DISK);
+	struct pull *p = arg;
+
+	/* Who asked for a lot and went away must not keep the readers from others. */
+	if (mq_conn_is_open(p->req->conn))
+		pull_scan(p, STORE_DISK);
+	else
+		p->result = -ENOTCONN;
 }
 
 static void pull_read_done(void *arg)

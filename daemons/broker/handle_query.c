@@ -81,10 +81,19 @@ static int query_start(struct mq_request *req, const struct query_header *h, int
 	return MQ_REQUEST_PENDING;
 }
 
+/* Who asked for a lot and went away must not keep the readers from others. */
+static bool query_is_pointless(struct query *q)
+{
+	q->r = mq_conn_is_open(q->req->conn) ? 0 : -ENOTCONN;
+	return q->r < 0;
+}
+
 static void query_work(void *arg)
 {
 	struct query *q = arg;
 
+	if (query_is_pointless(q))
+		return;
 	q->r = store_query(q->broker->store, q->h.topic, q->h.key, (unsigned)q->h.max, q->h.begin_ms,
 			   q->h.end_ms, query_on_record, q);
 }
@@ -130,6 +139,8 @@ static void view_work(void *arg)
 {
 	struct query *q = arg;
 
+	if (query_is_pointless(q))
+		return;
 	q->r = store_get(q->broker->store, q->locator, STORE_DISK, query_on_record, q);
 }
 
