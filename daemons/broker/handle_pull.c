@@ -32,7 +32,8 @@ enum pull_flag {
 enum { FORBIDDEN_BROKER = 1, FORBIDDEN_GROUP, FORBIDDEN_TOPIC, FORBIDDEN_BROADCASTING };
 
 enum {
-	PULL_SCAN_MIN = 800, /* filtering looks at so many messages, or at maxMsgNums if that is more */
+	PULL_SCAN_MIN = 800,  /* filtering looks at so many messages, or at maxMsgNums if that is more */
+	PULL_SCAN_MAX = 4000, /* but never at more: nobody holds up the loop by asking for millions */
 	PULL_NO_MATCH_MS = 5000, /* a held pull that skipped messages says so after Apache's round */
 	PULL_HOLD_MAX_MS = 24 * 3600000,  /* nobody waits longer, whatever the header says */
 	PULL_HEADER_ALLOWANCE = 64 << 10, /* bytes of a frame that are kept free for the header */
@@ -319,7 +320,9 @@ static void pull_begin_scan(struct pull *p)
 	p->next = p->from;
 	p->is_full = p->has_failed = false;
 	p->max_messages = p->h.max_messages > 0 ? p->h.max_messages : 1;
-	p->max_scanned = p->max_messages > PULL_SCAN_MIN ? p->max_messages : PULL_SCAN_MIN;
+	p->max_scanned = p->max_messages < PULL_SCAN_MIN   ? PULL_SCAN_MIN
+			 : p->max_messages > PULL_SCAN_MAX ? PULL_SCAN_MAX
+							   : p->max_messages;
 	p->max_bytes = p->broker->config.frameMaxLength - PULL_HEADER_ALLOWANCE;
 	if (p->h.max_bytes > 0 && p->h.max_bytes < p->max_bytes)
 		p->max_bytes = p->h.max_bytes;

@@ -104,9 +104,13 @@ static void filtering_looks_at_a_bounded_number_of_messages(void **state)
 	struct harness_peer *p = *state;
 	struct mq_command cmd;
 
-	fill(p, "Bounded", 1000, "TAGS\1TagA\2");
+	fill(p, "Bounded", 5000, "TAGS\1TagA\2");
 	pull_request(&cmd, "Bounded", "0", "0", "4", "TagB");
-	assert_pull(harness_call(p, &cmd), MQ_PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE", "800", "0", "1000");
+	assert_pull(harness_call(p, &cmd), MQ_PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE", "800", "0", "5000");
+	set_field(&cmd, "maxMsgNums", "900");
+	assert_pull(harness_call(p, &cmd), MQ_PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE", "900", "0", "5000");
+	set_field(&cmd, "maxMsgNums", "2147483647");
+	assert_pull(harness_call(p, &cmd), MQ_PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE", "4000", "0", "5000");
 }
 
 /* ---- How much one pull brings ---- */
