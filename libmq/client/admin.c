@@ -65,7 +65,8 @@ static int list_of_info(struct mq_broker_list *list, const struct mq_cluster_inf
 				return r;
 		}
 	}
-	qsort(list->items, list->n, sizeof *list->items, compare_brokers);
+	if (list->n > 0)
+		qsort(list->items, list->n, sizeof *list->items, compare_brokers);
 	return 0;
 }
 

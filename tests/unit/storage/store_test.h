@@ -21,6 +21,13 @@
 #include "libmq/wire/record.h"
 #include "storage/internal.h"
 
+/* The thread sanitizer would end children of fork() that start threads, which is what fixture_kill_after() is about. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+	return "die_after_fork=0";
+}
+
 struct fixture {
 	char dir[64];
 	struct store_config cfg;
