@@ -1,24 +1,51 @@
 /* Every byte on disk. Format version 1.
  *
- * A store is one RocksDB database. All numbers are big-endian. Column families:
+ * A store is a directory:
+ *   db/       one RocksDB database, its column families below
+ *   durable   how far the log was known to be on the disk: two slots of 512 bytes, written in turn, the valid one with the higher
+ *             generation counts: magic "mqdurab1" (8) format version (4) generation (8) sequence number (8) crc32 of these (4)
+ *   LOCK      empty; flock() by who has the store open
+ *   ballast   zeros, up to 64 MiB, cut to nothing when the disk is nearly full (space.c)
+ *
+ * All numbers are big-endian; times are milliseconds since 1970. Column families:
  *
  *   family        key                                                       value
  *   ------------  --------------------------------------------------------  --------------------------------------
  *   f<n>          queue number (4) queue offset (8)                         tag hash (8) + wire record
- *                 one family per queue, or shared (s<n>) beyond storeMaxFamilies: the layout is the same
- *   index         hour (4) hash of topic and key (8) store time ms (8) locator (8)     empty
+ *   s<n>          as f<n>                                                   as f<n>
+ *   index         hour (4) hash (8) store time (8) locator (8)              empty
  *   offsets       group 0x00 topic 0x00 queue id (4)                        committed offset (8)
  *   meta          kind 0x00 name                                            by kind, see below
- *   due           due time ms (8) kind (1) locator (8)                      by kind (next issue)
- *   half          locator (8)                                               state (next issue)
- *   default       empty
+ *   due           due time (8) kind (1) locator (8)                         no rows yet: reserved for delayed messages
+ *   half          locator (8)                                               empty
+ *   default       no rows
+ *
+ * f<n>, s<n>: messages. A queue has a family of its own, f0, f1, ...; beyond storeMaxFamilies it shares one of s0 to s15. Its number
+ * is 1 to 2^23 - 1 and never used again, also when its topic was deleted. Offsets are dense from the queue's minimum on; records
+ * below the minimum may still be in files and do not count. An f<n> that no row names is a spare when it is empty, else what a
+ * deleted queue left; both belong to nobody.
+ * The wire record is that of the protocol (libmq/wire/record.h): it ends with the value and repeats queue id, queue offset, locator
+ * and topic. Store times of a queue never go back. The tag hash is Java's hashCode() of the TAGS property, 0 without one.
  *
  * Locator: queue number (23 bits) << 40 | queue offset (40 bits). One 63-bit number names one stored message; the protocol calls
  * it commitLogOffset or physical offset.
  *
+ * index: a row for each blank-separated part of the KEYS property and for UNIQ_KEY, in the batch of the message. The hour is store
+ * time / 3,600,000. The hash is index_hash() of topic and key: FNV-1a (64 bit) of the topic, a zero byte and the key, then
+ * murmur's finalizer. Rows may outlive their message.
+ *
+ * offsets: neither group nor topic holds a zero byte.
+ *
+ * half: a prepared transaction that is neither committed nor rolled back; the row goes in the batch of what ends it.
+ *
  * Kinds of the meta family. The store's own begin with a dot:
- *   .queue   queue number (4)              topic, queue id and family of a queue (queue.c)
- *   .store   format, next-queue, counters  numbers (4), (4), (3 x 8)
+ *   kind     name                          value
+ *   .queue   queue number (4)              minimum offset (8) family kind (1: 0 none, 1 own, 2 shared) family number (4, 0 for
+ *                                          none) queue id (4) topic; written with the queue's first record, when its minimum
+ *                                          moves and when its family changes
+ *   .store   "format"                      format version (4)
+ *   .store   "next-queue"                  the queue number to give out next (4), in the batch of each queue's first record
+ *   .store   "counters"                    messages stored (8), bytes of their records (8), bytes dropped since (8, an estimate)
  * The broker's rows are JSON text, members as in the bodies of codes 21 and 201:
  *   topic    topic name                    TopicConfig
  *   group    group name                    SubscriptionGroupConfig

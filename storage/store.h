@@ -49,7 +49,9 @@ struct store_config {
 	unsigned n_readers;           /* reader threads for the disk (2) */
 	int64_t retention_ms;         /* fileReservedTime (72 h) */
 	int delete_when_hour;         /* deleteWhen (4), local time; -1: at every pass */
-	double disk_max_used_ratio;   /* diskMaxUsedSpaceRatio (0.75): above it the oldest are dropped whatever the hour */
+	/* diskMaxUsedSpaceRatio (0.75): above it what is expired goes whatever the hour; above the middle between this and the next
+	 * the oldest go although they are not expired. */
+	double disk_max_used_ratio;
 	double disk_warning_ratio;    /* diskSpaceWarningLevelRatio (0.90): above it appends are refused */
 	uint64_t min_free_bytes;      /* refuse below so many free bytes, whatever the ratio (256 MiB); tests lower it */
 	struct store_hooks hooks;
@@ -215,7 +217,8 @@ int store_topic_delete(struct store *store, struct mq_slice topic) _must_check_;
 
 /* ---- Space and statistics ---- */
 
-/* Runs retention now, as the keeper does by itself: expired files, storeMaxBytes, disk watermark. Returns files dropped or -EIO. */
+/* Runs retention now, as the keeper does by itself: expired files, storeMaxBytes, disk watermark. Returns how many files went or
+ * queues were emptied, or -EIO, -ENOMEM. Queues in shared families are trimmed by time only. */
 int store_retain(struct store *store, struct mq_error *err);
 
 struct store_stats {
