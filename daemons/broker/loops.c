@@ -215,9 +215,13 @@ static void *loop_thread(void *user)
 {
 	struct broker_loop *bl = user;
 	int r = mq_loop_run(bl->loop);
+	char number[sizeof "ERRNO=" + 11];
 
-	if (r < 0)
-		mq_log(LOG_ERR, "an I/O loop ended by itself: %s", strerror(-r));
+	if (r < 0) {
+		snprintf(number, sizeof number, "ERRNO=%d", -r);
+		mq_log_fields(LOG_ERR, BROKER_MSG_LOOP_ENDED, (const char *const[]){ number, NULL },
+			      "an I/O loop ended by itself: %s", strerror(-r));
+	}
 	mq_loop_post(bl->broker->main_loop, &bl->ended_post);
 	return NULL;
 }

@@ -8,6 +8,7 @@
 #include "daemons/broker/topics.h"
 #include "daemons/common/activation.h"
 #include "daemons/common/lifecycle.h"
+#include "daemons/common/messages.h"
 #include "libmq/base/log.h"
 
 enum { STATUS_PERIOD_MS = 1000 };
@@ -21,27 +22,6 @@ struct program {
 	struct mq_timer status_timer;
 	char status[512];
 };
-
-static int exit_code(int r)
-{
-	switch (r) {
-	case -EINVAL:
-		return EXIT_CONFIG;
-	case -EADDRINUSE:
-	case -EBUSY:
-		return EXIT_UNAVAILABLE;
-	case -EACCES:
-	case -EPERM:
-		return EXIT_NOPERM;
-	case -EIO:
-	case -ENOSPC:
-	case -EUCLEAN:
-	case -EPROTO:
-		return EXIT_IO;
-	default:
-		return EXIT_OS;
-	}
-}
 
 /* Says what differs between the running configuration and a fresh one. */
 static void program_log_changes(const struct broker_config *live, const struct broker_config *fresh)
@@ -59,8 +39,8 @@ static void program_log_changes(const struct broker_config *live, const struct b
 		if (line->is_live)
 			mq_log(LOG_INFO, "reload: %s is now %s", line->key, next);
 		else
-			mq_log(LOG_WARNING, "reload: %s=%s takes effect only after a restart", line->key,
-			       next);
+			mq_log_fields(LOG_WARNING, COMMON_MSG_NEEDS_RESTART, NULL,
+				      "reload: %s=%s takes effect only after a restart", line->key, next);
 	}
 }
 
@@ -224,7 +204,7 @@ int main(int argc, char **argv)
 	};
 	struct broker_config config = {};
 	struct mq_error err = {};
-	int r;
+	int r, status;
 
 	store_tune_process();
 	mq_log_init("mq-brokerd");
@@ -233,7 +213,7 @@ int main(int argc, char **argv)
 		return r < 0 ? EXIT_USAGE : 0;
 	r = options_load(&broker_options, &p.args, &config, &err);
 	if (r < 0) {
-		mq_log(LOG_ERR, "%s", err.text);
+		mq_log_fields(LOG_ERR, COMMON_MSG_CONFIG_REFUSED, NULL, "%s", err.text);
 		return EXIT_CONFIG;
 	}
 	if (p.args.print_config || p.args.check_config) {
@@ -243,11 +223,10 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	r = program_run(&p, &config, &err);
-	if (r < 0)
-		mq_log(LOG_ERR, "%s", err.text[0] ? err.text : strerror(-r));
+	status = r < 0 ? lifecycle_failed(r, &err) : 0;
 	program_remove_socket(&p);
 	broker_free(p.broker);
 	lifecycle_free(p.lifecycle);
 	mq_loop_free(p.loop);
-	return r < 0 ? exit_code(r) : 0;
+	return status;
 }

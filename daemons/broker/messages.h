@@ -5,3 +5,4 @@
 #define BROKER_MSG_STORE_REFUSES "c4a1d2f7e58b4b6f9d0e6a7351c8f924"       /* none beyond the sentence */
 #define BROKER_MSG_STORE_WRITABLE "2f7d9a60b1c34e85a6c8e4d05b93f17a"      /* none beyond the sentence */
 #define BROKER_MSG_CUT_OFF "8e35c0b74f1d4c92b7a2d69e10f5836c"             /* none beyond the sentence */
+#define BROKER_MSG_LOOP_ENDED "974e1377c48b4897bd75e758e69fdf95"         /* field ERRNO */

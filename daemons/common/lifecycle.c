@@ -191,3 +191,37 @@ void lifecycle_status(struct lifecycle *l, const char *fmt, ...)
 	notify("", fmt, ap);
 	va_end(ap);
 }
+
+static int exit_code(int r)
+{
+	switch (r) {
+	case -EINVAL:
+		return EXIT_CONFIG;
+	case -EADDRINUSE:
+	case -EADDRNOTAVAIL:
+	case -EBUSY:
+		return EXIT_UNAVAILABLE;
+	case -EACCES:
+	case -EPERM:
+	case -EROFS:
+		return EXIT_NOPERM;
+	case -EIO:
+	case -ENOSPC:
+	case -EBADMSG:
+	case -EUCLEAN:
+	case -EPROTO:
+		return EXIT_IO;
+	default:
+		return EXIT_OS;
+	}
+}
+
+int lifecycle_failed(int r, const struct mq_error *err)
+{
+	char number[sizeof "ERRNO=" + 11];
+
+	snprintf(number, sizeof number, "ERRNO=%d", -r);
+	mq_log_fields(LOG_ERR, COMMON_MSG_FAILED, (const char *const[]){ number, NULL }, "%s",
+		      err->text[0] ? err->text : strerror(-r));
+	return exit_code(r);
+}

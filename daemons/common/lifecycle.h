@@ -23,5 +23,8 @@ DEFINE_CLEANUP(struct lifecycle *, lifecycle_free)
 void lifecycle_ready(struct lifecycle *l, const char *status_fmt, ...) _printf_(2, 3); /* READY=1 */
 void lifecycle_status(struct lifecycle *l, const char *fmt, ...) _printf_(2, 3);       /* STATUS=, any thread */
 
+/* Logs why the program cannot start or go on, `r` being the negative errno. Returns the exit code to leave with. */
+int lifecycle_failed(int r, const struct mq_error *err);
+
 /* Exit codes of both daemons (man pages, section EXIT STATUS). */
 enum { EXIT_USAGE = 64, EXIT_UNAVAILABLE = 69, EXIT_SOFTWARE = 70, EXIT_OS = 71, EXIT_IO = 74, EXIT_NOPERM = 77, EXIT_CONFIG = 78 };

@@ -7,6 +7,7 @@
 
 #include "daemons/common/activation.h"
 #include "daemons/common/lifecycle.h"
+#include "daemons/common/messages.h"
 #include "daemons/namesrv/namesrv.h"
 #include "libmq/base/log.h"
 #include "libmq/net/listener.h"
@@ -125,7 +126,8 @@ static void log_change(void *user, const struct option_line *line)
 		return;
 	}
 	options_format(line, fresh, value, sizeof value);
-	mq_log(LOG_WARNING, "reload: %s=%s takes effect only after a restart", line->key, value);
+	mq_log_fields(LOG_WARNING, COMMON_MSG_NEEDS_RESTART, NULL, "reload: %s=%s takes effect only after a restart", line->key,
+		      value);
 }
 
 static int on_reload(void *user, struct mq_error *err)
@@ -213,26 +215,6 @@ static int start(struct program *p, struct mq_error *err)
 	return r == 0 ? start_scan(p) : r;
 }
 
-static int exit_code(int r)
-{
-	switch (r) {
-	case -EADDRINUSE:
-	case -EADDRNOTAVAIL:
-		return EXIT_UNAVAILABLE;
-	case -EACCES:
-	case -EPERM:
-	case -EROFS:
-		return EXIT_NOPERM;
-	case -EINVAL:
-		return EXIT_CONFIG;
-	case -EIO:
-	case -EBADMSG:
-		return EXIT_IO;
-	default:
-		return EXIT_OS;
-	}
-}
-
 static void finish(struct program *p)
 {
 	remove_own_socket(p);
@@ -250,7 +232,7 @@ int main(int argc, char **argv)
 {
 	struct program *p = &program;
 	struct mq_error err = {};
-	int r;
+	int r, status;
 
 	mq_log_init("mq-namesrvd");
 	p->args.program = "mq-namesrvd";
@@ -260,7 +242,7 @@ int main(int argc, char **argv)
 		return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;
 	r = options_load(&namesrv_options, &p->args, &p->namesrv.config, &err);
 	if (r < 0) {
-		mq_log(LOG_ERR, "%s", err.text);
+		mq_log_fields(LOG_ERR, COMMON_MSG_CONFIG_REFUSED, NULL, "%s", err.text);
 		return EXIT_CONFIG;
 	}
 	if (p->args.print_config)
@@ -276,8 +258,7 @@ int main(int argc, char **argv)
 		mq_log(LOG_INFO, "mq-namesrvd %s listens on %s", MQ_PACKAGE_VERSION, p->where);
 		r = mq_loop_run(p->namesrv.loop);
 	}
-	if (r < 0)
-		mq_log(LOG_ERR, "%s", err.text[0] ? err.text : strerror(-r));
+	status = r < 0 ? lifecycle_failed(r, &err) : EXIT_SUCCESS;
 	finish(p);
-	return r < 0 ? exit_code(r) : EXIT_SUCCESS;
+	return status;
 }
