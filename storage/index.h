@@ -7,7 +7,7 @@
 
 enum { INDEX_KEY_SIZE = 28, INDEX_PREFIX_SIZE = 12 };
 
-/* FNV-1a of topic, a zero byte and key, mixed. */
+/* FNV-1a of topic, a zero byte and key, mixed; of a unique id the last ten digits stay as they are. */
 uint64_t index_hash(struct mq_slice topic, struct mq_slice key);
 /* The row's key: hour (4) hash (8) store time (8) locator (8). */
 void index_key(char ret[INDEX_KEY_SIZE], uint64_t hash, int64_t at_ms, int64_t locator);

@@ -32,7 +32,8 @@
  *
  * index: a row for each blank-separated part of the KEYS property and for UNIQ_KEY, in the batch of the message. The hour is store
  * time / 3,600,000. The hash is index_hash() of topic and key: FNV-1a (64 bit) of the topic, a zero byte and the key, then
- * murmur's finalizer. Rows may outlive their message.
+ * murmur's finalizer. A key of 32 or more characters whose last ten are hex digits in upper case is a unique id: then the hash's
+ * upper 24 bits are those of topic and key without the ten, its lower 40 bits are the ten. Rows may outlive their message.
  *
  * offsets: neither group nor topic holds a zero byte.
  *

@@ -79,6 +79,25 @@ static void the_newest_are_handed_out_in_ascending_order(void **state)
 	assert_string_equal(stopped.bodies, "0 1");
 }
 
+/* Their rows lie side by side. */
+static void unique_ids_that_follow_each_other_are_told_apart(void **state)
+{
+	struct fixture *f = *state;
+	char id[40], body[8];
+
+	for (int i = 0; i < 200; i++) {
+		snprintf(id, sizeof id, "7F00000100EC18B4AAC24F5B7C%02X%04X", i / 50, i % 50);
+		snprintf(body, sizeof body, "%d", i);
+		append_spec(f, &(struct message_spec){ .topic = i % 2 ? "T" : "U", .uniq_key = id, .body = body }, NULL);
+	}
+	for (int i = 0; i < 200; i++) {
+		snprintf(id, sizeof id, "7F00000100EC18B4AAC24F5B7C%02X%04X", i / 50, i % 50);
+		snprintf(body, sizeof body, "%d", i);
+		assert_string_equal(query(f, i % 2 ? "T" : "U", id, 10, 0, INT64_MAX).bodies, body);
+		assert_int_equal(query(f, i % 2 ? "U" : "T", id, 10, 0, INT64_MAX).n, 0);
+	}
+}
+
 static void append_keys(struct fixture *f)
 {
 	append_key(f, "T", "k1 k2", "a");
@@ -98,6 +117,10 @@ static void keys_are_hashed_as_the_format_says(void **state)
 	/* On disk: these values may never change. */
 	assert_int_equal(index_hash(MQ_SLICE("TopicTest"), MQ_SLICE("key-1")), 0x60c4719b94f5a08full);
 	assert_int_equal(index_hash(MQ_SLICE(""), MQ_SLICE("")), 0xb9034ad37056f5fbull);
+	assert_int_equal(index_hash(MQ_SLICE("TopicTest"), MQ_SLICE("7F00000100EC18B4AAC24F5B7C3A0001")), 0x476ce95b7c3a0001ull);
+	/* too short, or not ending in such digits: mixed as a whole */
+	assert_int_equal(index_hash(MQ_SLICE("TopicTest"), MQ_SLICE("F00000100EC18B4AAC24F5B7C3A0001")), 0x534075a14c8cb5e6ull);
+	assert_int_equal(index_hash(MQ_SLICE("TopicTest"), MQ_SLICE("7f00000100ec18b4aac24f5b7c3a0001")), 0x50c178da9b7b141bull);
 	assert_int_not_equal(index_hash(MQ_SLICE("a"), MQ_SLICE("bc")), index_hash(MQ_SLICE("ab"), MQ_SLICE("c")));
 	assert_int_equal(index_hour(HOUR_MS - 1), 0);
 	assert_int_equal(index_hour(HOUR_MS), 1);
@@ -109,6 +132,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(each_key_and_the_unique_key_find_the_message),
 		TEST(the_newest_are_handed_out_in_ascending_order),
+		TEST(unique_ids_that_follow_each_other_are_told_apart),
 		TEST_CLOSED(index_and_message_survive_a_kill_together),
 		cmocka_unit_test(keys_are_hashed_as_the_format_says),
 	};
