@@ -14,6 +14,7 @@
 #include "daemons/broker/groups.h"
 #include "daemons/broker/handlers.h"
 #include "daemons/broker/message.h"
+#include "daemons/broker/register.h"
 #include "daemons/broker/stats.h"
 #include "daemons/broker/topics.h"
 #include "libmq/wire/record.h"
@@ -54,6 +55,7 @@ struct send {
 	struct send_header h;
 	struct topic topic;
 	int made;                   /* of send_make(): 0 or negative errno */
+	bool is_new_topic;          /* made for this message */
 	struct message_marks marks; /* of h.properties */
 	char own_uniq_key[MQ_MESSAGE_ID_MAX];
 	struct store_record *records; /* owned: the block with records, heads and tails */
@@ -303,6 +305,15 @@ static int send_answer(struct send *s)
 	return mq_reply(s->req, &answer, NULL);
 }
 
+static void send_answered(void *arg)
+{
+	struct send *s = arg;
+
+	send_answer(s);
+	free(s->records);
+	free(s);
+}
+
 static void send_committed(struct broker_op *op)
 {
 	struct send *s = (struct send *)((char *)op - offsetof(struct send, op));
@@ -317,16 +328,18 @@ static void send_committed(struct broker_op *op)
 		for (unsigned i = 0; i < s->n_messages; i++)
 			bytes += s->records[i].n_head + s->records[i].body.n + s->records[i].tail.n;
 		stats_put(b->stats, s->n_messages, bytes, (mq_mono_ns(b->clock) - s->began_ns) / 1000);
-		send_answer(s);
-	} else {
-		stats_put_failed(b->stats);
-		if (r == -ENOENT) /* deleted while the message was on its way */
-			mq_reply_code(req, MQ_TOPIC_NOT_EXIST,
-				      "topic[%.*s] not exist, apply first please!" BROKER_FAQ,
-				      MQ_FMT(s->h.topic));
-		else
-			broker_reply_store(req, r);
+		/* As upstream: who made a topic by sending to it may ask a NameServer for its route next. */
+		if (!s->is_new_topic || mq_request_is_oneway(req) ||
+		    registrar_settle(b->registrar, mq_conn_loop(req->conn), send_answered, s) < 0)
+			send_answered(s);
+		return;
 	}
+	stats_put_failed(b->stats);
+	if (r == -ENOENT) /* deleted while the message was on its way */
+		mq_reply_code(req, MQ_TOPIC_NOT_EXIST, "topic[%.*s] not exist, apply first please!" BROKER_FAQ,
+			      MQ_FMT(s->h.topic));
+	else
+		broker_reply_store(req, r);
 	free(s->records);
 	free(s);
 }
@@ -405,9 +418,11 @@ static void send_make(void *arg)
 	struct group config;
 
 	s->made = topics_get(s->broker->topics, s->h.topic, &s->topic);
-	if (s->made == -ENOENT)
+	if (s->made == -ENOENT) {
 		s->made = topics_create_on_send(s->broker->topics, s->h.topic, s->h.default_topic,
 						s->h.default_queues, &s->topic);
+		s->is_new_topic = s->made == 0;
+	}
 	if (s->made == -ENOENT)
 		return;
 	if (s->made == 0 && group.p && groups_get(s->broker->groups, group, &config) == -ENOENT)
