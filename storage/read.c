@@ -133,7 +133,8 @@ int64_t store_time_at(struct store *s, struct store_queue *q, int64_t offset)
 {
 	int64_t at_ms = -1;
 
-	if (offset < 0 || q->number == 0 || store_get(s, locator_make(q->number, offset), STORE_DISK, read_time, &at_ms) < 0)
+	/* Below the published maximum the number is known to this thread. */
+	if (offset < 0 || offset >= atomic_load(&q->max) || store_get(s, locator_make(q->number, offset), STORE_DISK, read_time, &at_ms) < 0)
 		return -1;
 	return at_ms;
 }

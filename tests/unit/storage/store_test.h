@@ -145,15 +145,6 @@ static inline int fixture_setup(void **state)
 	return 0;
 }
 
-#ifdef __SANITIZE_THREAD__
-/* The child of fixture_kill_after() starts threads. */
-const char *__tsan_default_options(void);
-__attribute__((visibility("default"))) const char *__tsan_default_options(void)
-{
-	return "die_after_fork=0";
-}
-#endif
-
 /* Opens the store in another process, which does `act` and is then killed. RocksDB's background
  * threads are missing there when a store was open here before: who needs a flush comes first in its program. */
 static inline void fixture_kill_after(struct fixture *f, void (*act)(struct fixture *f))
