@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "libmq/wire/codes.h"
+#include "libmq/wire/fields.h"
 #include "libmq/wire/json.h"
 #include "libmq/wire/json_number.h"
 #include "libmq/wire/record.h"
@@ -22,8 +23,55 @@ struct golden_frame {
 };
 
 static struct {
-	unsigned files, frames, requests, binary, json_bodies, exact_json_bodies, records, batch_entries, doubles;
+	unsigned files, frames, requests, sends, binary, json_bodies, exact_json_bodies, records, batch_entries, doubles;
 } seen;
+
+/* ---- Allocations of libmq/wire and of this file, which the linker sends here ---- */
+
+static unsigned long n_allocations;
+
+#define COUNTED(result, name, parameters, arguments)                 \
+	result __real_##name parameters;                             \
+	result __wrap_##name parameters;                             \
+	result __wrap_##name parameters                              \
+	{                                                            \
+		n_allocations++;                                     \
+		return __real_##name arguments;                      \
+	}
+
+COUNTED(void *, malloc, (size_t n), (n))
+COUNTED(void *, calloc, (size_t n, size_t size), (n, size))
+COUNTED(void *, realloc, (void *p, size_t n), (p, n))
+COUNTED(char *, strdup, (const char *text), (text))
+COUNTED(char *, strndup, (const char *text, size_t n), (text, n))
+
+#define SEND_FIELDS(X)                     \
+	X(slice, group, "a", REQUIRED)     \
+	X(slice, topic, "b", REQUIRED)     \
+	X(i32, queue_id, "e", REQUIRED)    \
+	X(i64, born_at_ms, "g", REQUIRED)  \
+	X(slice, properties, "i", OPTIONAL) \
+	X(bool, is_batch, "m", OPTIONAL)
+MQ_HEADER(send, SEND_FIELDS)
+
+/* Decodes the header and looks up all that is in it. */
+static int decode_without_allocating(struct mq_command *cmd, struct mq_frame *f, struct mq_error *err)
+{
+	unsigned long before = n_allocations;
+	struct send_header h = {};
+	int r = mq_command_decode(cmd, f, err);
+
+	for (unsigned i = 0; r == 0 && i < cmd->n_fields; i++)
+		assert_non_null(mq_command_field_slice(cmd, cmd->fields[i].name));
+	if (r == 0 && cmd->code == MQ_SEND_MESSAGE_V2 && !(cmd->flag & MQ_FLAG_RESPONSE)) {
+		assert_int_equal(send_header_decode(&h, cmd, err), 0);
+		seen.sends++;
+	}
+	assert_int_equal(n_allocations, before);
+	return r;
+}
+
+/* ---- The files ---- */
 
 static int hex(char c)
 {
@@ -289,7 +337,7 @@ static void check_frame(const struct golden_frame *g)
 	struct mq_error err;
 
 	memcpy(header, f->header, f->header_size);
-	if (mq_command_decode(&cmd, f, &err) < 0)
+	if (decode_without_allocating(&cmd, f, &err) < 0)
 		fail_msg("%s: %s: %s", g->file, g->title, err.text);
 	print_message("  %s: %s\n", g->file, g->title);
 	check_names(g, &cmd);
@@ -354,18 +402,30 @@ static void every_captured_frame_survives_decoding_and_encoding(void **state)
 	}
 	free(names);
 
-	print_message("%u files, %u frames (%u known requests, %u with binary header), %u JSON bodies (%u byte for byte), "
-		      "%u doubles, %u records, %u batch entries\n",
-		      seen.files, seen.frames, seen.requests, seen.binary, seen.json_bodies, seen.exact_json_bodies, seen.doubles,
-		      seen.records, seen.batch_entries);
+	print_message("%u files, %u frames (%u known requests, %u of them sends, %u with binary header), %u JSON bodies (%u byte for "
+		      "byte), %u doubles, %u records, %u batch entries\n",
+		      seen.files, seen.frames, seen.requests, seen.sends, seen.binary, seen.json_bodies, seen.exact_json_bodies,
+		      seen.doubles, seen.records, seen.batch_entries);
 	/* What is there today; a reader of the files that stopped working would find nothing and fail nothing. */
 	assert_true(seen.files >= 126 && seen.frames >= 583 && seen.binary >= 5 && seen.exact_json_bodies >= 161);
-	assert_true(seen.records >= 37 && seen.batch_entries >= 5 && seen.doubles >= 73);
+	assert_true(seen.sends >= 21 && seen.records >= 37 && seen.batch_entries >= 5 && seen.doubles >= 73);
+}
+
+/* Otherwise nothing would count, and decoding would pass whatever it does. */
+static void allocations_of_the_library_are_counted(void **state)
+{
+	unsigned long before = n_allocations;
+	struct mq_json *doc = NULL;
+
+	assert_int_equal(mq_json_parse(&doc, MQ_SLICE("{}"), NULL), 0);
+	mq_json_free(doc);
+	assert_true(n_allocations > before);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(allocations_of_the_library_are_counted),
 		cmocka_unit_test(every_captured_frame_survives_decoding_and_encoding),
 	};
 
