@@ -45,6 +45,20 @@ static void broker_on_store_state(void *user, enum store_state state, const char
 			      why);
 }
 
+/* The store says what is wrong; which key to change, it does not know. */
+static int broker_add_cure(struct mq_error *err, int r)
+{
+	size_t n = strlen(err->text), size = sizeof err->text - n;
+
+	if (r == -EBUSY)
+		snprintf(err->text + n, size, ": a broker has one of its own; stop that one, or set storePathRootDir");
+	else if (r == -EACCES || r == -EPERM || r == -EROFS)
+		snprintf(err->text + n, size, "; give this user the directory, or set storePathRootDir to one of its own");
+	else if (r == -ENOENT || r == -ENOTDIR)
+		snprintf(err->text + n, size, "; make it, or set storePathRootDir to another directory");
+	return r;
+}
+
 static int broker_open_store(struct broker *b, struct mq_error *err)
 {
 	const struct broker_config *config = &b->config;
@@ -67,7 +81,7 @@ static int broker_open_store(struct broker *b, struct mq_error *err)
 	cfg.on_append = broker_on_append;
 	cfg.on_state = broker_on_store_state;
 	cfg.user = b;
-	return store_open(&b->store, &cfg, err);
+	return broker_add_cure(err, store_open(&b->store, &cfg, err));
 }
 
 int broker_store_code(int r)

@@ -74,15 +74,28 @@ static int make_directory(const char *path, struct mq_error *err)
 	return 0;
 }
 
-/* Whoever starts a daemon by hand needs to know what to change. */
-static int add_cure(struct mq_error *err, int r, const struct mq_address *a)
+/* Whoever starts a daemon by hand needs to know what is in the way and what to change. */
+static int add_cure(struct mq_error *err, int r, const struct mq_address *a, const char *name)
 {
-	size_t n = err ? strlen(err->text) : 0;
+	const char *port = strstr(name, "fast") ? "fastListenPort" : "listenPort";
+	size_t n = err ? strlen(err->text) : 0, size = err ? sizeof err->text - n : 0;
+	char *end = err ? err->text + n : NULL;
 
-	if (err && a->is_unix)
-		snprintf(err->text + n, sizeof err->text - n, "; set localSocket to a path of yours, or to none");
-	else if (err)
-		snprintf(err->text + n, sizeof err->text - n, "; the keys are bindAddress, listenPort and a broker's fastListenPort");
+	if (!err)
+		return r;
+	if (a->is_unix && r == -EADDRINUSE)
+		snprintf(end, size, "; a running daemon serves it: stop that one, or set localSocket to a path of yours, or to none");
+	else if (a->is_unix)
+		snprintf(end, size, "; set localSocket to a path of yours, or to none");
+	else if (r == -EADDRINUSE)
+		snprintf(end, size, "; stop the program that has it ('ss -ltnp' names it, mostly a second mqd or RocketMQ), or set %s",
+			 port);
+	else if (r == -EADDRNOTAVAIL)
+		snprintf(end, size, "; set bindAddress to an address of this host, see 'ip address'");
+	else if (r == -EACCES)
+		snprintf(end, size, "; set %s to 1024 or more, lower ports are for root", port);
+	else
+		snprintf(end, size, "; the keys are bindAddress and %s", port);
 	return r;
 }
 
@@ -101,7 +114,7 @@ int activation_take_or_listen(struct activation *a, const char *name, const char
 	r = address.is_unix ? make_directory(address.host, err) : 0;
 	if (r == 0)
 		r = mq_address_listen(&address, err);
-	return r < 0 ? add_cure(err, r, &address) : r;
+	return r < 0 ? add_cure(err, r, &address, name) : r;
 }
 
 char *activation_describe(int fd, char *ret, size_t size)

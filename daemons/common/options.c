@@ -17,6 +17,8 @@
 enum {
 	VALUE_TEXT_MAX = 4096, /* bytes of one value */
 	SUGGESTION_DISTANCE_MAX = 4, /* edits; a key further away is no typing mistake */
+	BEGINNING_MIN = 6, /* letters of a key that say which one was meant */
+	ORIGIN_MAX = 300, /* bytes of "FILE:LINE" */
 };
 
 /* --- numbers and their units --------------------------------------------------------------------------------------- */
@@ -231,6 +233,14 @@ static unsigned edit_distance(const char *a, size_t n_a, const char *b, size_t n
 	return row[n_b];
 }
 
+/* Whether one is the beginning of the other, ignoring case: a key that was cut short, or has a unit at its end. */
+static bool is_beginning(const char *a, size_t n_a, const char *b, size_t n_b)
+{
+	size_t n = n_a < n_b ? n_a : n_b;
+
+	return n >= BEGINNING_MIN && strncasecmp(a, b, n) == 0;
+}
+
 /* The known key that `key` was probably meant to be, or NULL. */
 static const char *nearest_key(const struct option_table *table, struct mq_slice key)
 {
@@ -244,6 +254,8 @@ static const char *nearest_key(const struct option_table *table, struct mq_slice
 		size_t n = strlen(known);
 		unsigned d = n < 64 ? edit_distance(key.p, key.n, known, n) : best;
 
+		if (d > SUGGESTION_DISTANCE_MAX && is_beginning(key.p, key.n, known, n))
+			d = SUGGESTION_DISTANCE_MAX; /* nothing better will come than a typing mistake */
 		/* Changing more than half of the letters is not a typing mistake either. */
 		if (d < best && d * 2 <= n) {
 			best = d;
@@ -315,27 +327,61 @@ struct loading {
 	const struct option_table *table;
 	void *config;
 	const char *source; /* file name, or "-o" */
+	char **origins;     /* per line of the table where it was set last, "FILE:LINE", "-n" or "-o"; NULL: a default */
 };
+
+static void origins_free(const struct option_table *table, char **origins)
+{
+	for (unsigned i = 0; origins && i < table->n_lines; i++)
+		free(origins[i]);
+	free(origins);
+}
+
+/* Whether a complaint begins with the key, as those of options_set() about values and those of check() do. */
+static bool is_about(const char *text, const char *key)
+{
+	size_t n = strlen(key);
+
+	return strncmp(text, key, n) == 0 && !isalnum((unsigned char)text[n]);
+}
+
+/* A complaint of check(), with the place where the key that it begins with was set. */
+static int complain_of_check(const struct option_table *table, char **origins, int r, const struct mq_error *why,
+			     struct mq_error *err)
+{
+	for (unsigned i = 0; i < table->n_lines; i++)
+		if (origins[i] && is_about(why->text, table->lines[i].key))
+			return mq_error_set(err, r, "%s: %s", origins[i], why->text);
+	return mq_error_set(err, r, "%s", why->text);
+}
 
 static int load_pair(void *user, unsigned number, struct mq_slice key, struct mq_slice value, struct mq_error *err)
 {
 	struct loading *l = user;
 	const struct option_line *line = options_find(l->table, key);
 	struct mq_error why = {};
-	char where[300];
+	char where[ORIGIN_MAX];
 	int r;
 
 	/* Pairs of the command line have no line number. */
 	if (number)
 		snprintf(where, sizeof where, "%s:%u", l->source, number);
 	else
-		snprintf(where, sizeof where, "%s %.*s", l->source, (int)(key.n > 64 ? 64 : key.n), key.p);
+		snprintf(where, sizeof where, "%s", l->source);
 
 	if (line && line->type == OPTION_IGNORED)
 		mq_log(LOG_WARNING, "%s: '%s' concerns Apache's server only and is ignored%s%s", where, line->key,
 		       line->help ? ": " : "", line->help ? line->help : "");
 	r = options_set(l->table, l->config, key, value, false, &why);
-	return r < 0 ? mq_error_set(err, -EINVAL, "%s: %s", where, why.text) : 0;
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0)
+		return mq_error_set(err, -EINVAL, "%s: %s", where, why.text);
+
+	char **origin = &l->origins[line - l->table->lines];
+	free(*origin);
+	*origin = strdup(where);
+	return *origin ? 0 : -ENOMEM;
 }
 
 /* Reads a whole file of at most PROPERTIES_TEXT_MAX bytes. */
@@ -364,9 +410,8 @@ static int read_file(const char *path, char **ret, size_t *ret_n, struct mq_erro
 	return 0;
 }
 
-static int load_file(const struct option_table *table, void *config, const char *path, struct mq_error *err)
+static int load_file(struct loading *l, const char *path, struct mq_error *err)
 {
-	struct loading l = { .table = table, .config = config, .source = path };
 	_cleanup_(freep) char *text = NULL;
 	struct mq_error why = {};
 	size_t n = 0;
@@ -375,7 +420,8 @@ static int load_file(const struct option_table *table, void *config, const char 
 	r = read_file(path, &text, &n, err);
 	if (r < 0)
 		return r;
-	r = properties_parse((struct mq_slice){ text, n }, load_pair, &l, &why);
+	l->source = path;
+	r = properties_parse((struct mq_slice){ text, n }, load_pair, l, &why);
 	if (r < 0 && strncmp(why.text, "line ", 5) == 0)
 		/* The parser's own complaint: it knows the line, not the file. */
 		return mq_error_set(err, r, "%s:%s", path, why.text + 5);
@@ -392,7 +438,7 @@ static int is_conf_file(const struct dirent *entry)
 }
 
 /* The .conf files in FILE.d, in the order of their names. */
-static int load_directory(const struct option_table *table, void *config, const char *file, struct mq_error *err)
+static int load_directory(struct loading *l, const char *file, struct mq_error *err)
 {
 	_cleanup_(freep) char *directory = NULL;
 	struct dirent **entries;
@@ -413,32 +459,32 @@ static int load_directory(const struct option_table *table, void *config, const 
 			r = -ENOMEM;
 		}
 		if (r == 0)
-			r = load_file(table, config, path, err);
+			r = load_file(l, path, err);
 		free(entries[i]);
 	}
 	free(entries);
 	return r;
 }
 
-static int load_command_line(const struct option_table *table, const struct option_args *args, void *config, struct mq_error *err)
+static int load_command_line(struct loading *l, const struct option_args *args, struct mq_error *err)
 {
-	struct loading l = { .table = table, .config = config, .source = "-n" };
 	int r;
 
+	l->source = "-n";
 	if (args->namesrv) {
-		if (!options_find(table, MQ_SLICE("namesrvAddr")))
+		if (!options_find(l->table, MQ_SLICE("namesrvAddr")))
 			return mq_error_set(err, -EINVAL, "option -n is for brokers: a NameServer has no NameServer");
-		r = load_pair(&l, 0, MQ_SLICE("namesrvAddr"), mq_slice_of(args->namesrv), err);
+		r = load_pair(l, 0, MQ_SLICE("namesrvAddr"), mq_slice_of(args->namesrv), err);
 		if (r < 0)
 			return r;
 	}
-	l.source = "-o";
+	l->source = "-o";
 	for (unsigned i = 0; i < args->n_sets; i++) {
 		const char *text = args->sets[i], *equals = strchr(text, '=');
 
 		if (!equals)
 			return mq_error_set(err, -EINVAL, "-o %.64s: KEY=VALUE expected", text);
-		r = load_pair(&l, 0, (struct mq_slice){ text, (size_t)(equals - text) }, mq_slice_of(equals + 1), err);
+		r = load_pair(l, 0, (struct mq_slice){ text, (size_t)(equals - text) }, mq_slice_of(equals + 1), err);
 		if (r < 0)
 			return r;
 	}
@@ -447,17 +493,24 @@ static int load_command_line(const struct option_table *table, const struct opti
 
 int options_load(const struct option_table *table, const struct option_args *args, void *config, struct mq_error *err)
 {
-	struct mq_error why = {};
+	struct loading l = { .table = table, .config = config, .origins = calloc(table->n_lines, sizeof *l.origins) };
+	struct mq_error why = {}, wrong = {};
 	int r = set_defaults(table, config, &why);
 
+	if (!l.origins)
+		r = -ENOMEM;
 	if (r == 0 && args->config_path)
-		r = load_file(table, config, args->config_path, &why);
+		r = load_file(&l, args->config_path, &why);
 	if (r == 0 && args->config_path)
-		r = load_directory(table, config, args->config_path, &why);
+		r = load_directory(&l, args->config_path, &why);
 	if (r == 0)
-		r = load_command_line(table, args, config, &why);
-	if (r == 0 && table->check)
-		r = table->check(config, &why);
+		r = load_command_line(&l, args, &why);
+	if (r == 0 && table->check) {
+		r = table->check(config, &wrong);
+		if (r < 0)
+			r = complain_of_check(table, l.origins, r, &wrong, &why);
+	}
+	origins_free(table, l.origins);
 	if (r < 0) {
 		options_free(table, config);
 		return mq_error_set(err, r == -ENOMEM ? r : -EINVAL, "%s", why.text[0] ? why.text : strerror(-r));

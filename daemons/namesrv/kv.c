@@ -317,7 +317,8 @@ int kv_init(struct kv *kv, const char *path, struct mq_error *err)
 		r = load_text(kv, (struct mq_slice){ text, n }, &why);
 	if (r < 0) {
 		kv_done(kv);
-		return mq_error_set(err, r, "kvConfigPath=%s: %s", path, why.text[0] ? why.text : strerror(-r));
+		return mq_error_set(err, r, "kvConfigPath=%s: %s%s", path, why.text[0] ? why.text : strerror(-r),
+				    r == -EACCES || r == -EROFS ? "; set it to a file that this user may write" : "");
 	}
 	return 0;
 }

@@ -712,7 +712,7 @@ static void wrong_configuration_ends_with_78_and_a_sentence(void **state)
 	char output[1024];
 
 	assert_int_equal(harness_run(HARNESS_NAMESRV, unknown, output, sizeof output), 78);
-	assert_non_null(strstr(output, "-o listnPort: unknown key 'listnPort': did you mean 'listenPort'?"));
+	assert_non_null(strstr(output, "-o: unknown key 'listnPort': did you mean 'listenPort'?"));
 	assert_int_equal(harness_run(HARNESS_NAMESRV, wrong, output, sizeof output), 78);
 	assert_non_null(strstr(output, "listenPort: 'x' is not a whole number"));
 	assert_int_equal(harness_run(HARNESS_NAMESRV, usage, output, sizeof output), 64);

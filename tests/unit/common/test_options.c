@@ -140,6 +140,8 @@ static void an_unknown_key_suggests_the_nearest(void **state)
 	assert_string_equal(err.text, "unknown key 'listnPort': did you mean 'listenPort'?");
 	assert_int_equal(set(&s, "brokername", "1", &err), -ENOENT);
 	assert_string_equal(err.text, "unknown key 'brokername': did you mean 'brokerName'?");
+	assert_int_equal(set(&s, "storeMemory", "1", &err), -ENOENT);
+	assert_string_equal(err.text, "unknown key 'storeMemory': did you mean 'storeMemoryBytes'?");
 	assert_int_equal(set(&s, "colour", "1", &err), -ENOENT);
 	assert_string_equal(err.text, "unknown key 'colour'");
 	options_free(&table, &s);
@@ -304,6 +306,27 @@ static void a_wrong_line_is_named_with_file_and_line(void **state)
 	assert_string_equal(err.text, expected);
 }
 
+/* Checks between keys know no lines: they are added. The last place wins, as its value did. */
+static void a_failed_check_names_where_the_key_was_set(void **state)
+{
+	static const char *const sets[] = { "maxBytes=1T" };
+	struct place *p = *state;
+	struct option_args args = { .program = "test", .config_path = p->file };
+	struct mq_error err = {};
+	char expected[240];
+	struct sample s;
+
+	put(p->file, "brokerName=x\n\nmaxBytes=1T\n");
+	assert_int_equal(options_load(&table, &args, &s, &err), -EINVAL);
+	snprintf(expected, sizeof expected, "%s:3: maxBytes is larger than storeMemoryBytes", p->file);
+	assert_string_equal(err.text, expected);
+
+	args.sets = sets;
+	args.n_sets = 1;
+	assert_int_equal(options_load(&table, &args, &s, &err), -EINVAL);
+	assert_string_equal(err.text, "-o: maxBytes is larger than storeMemoryBytes");
+}
+
 static void a_wrong_command_line_is_named(void **state)
 {
 	static const char *const sets[] = { "listenPort" };
@@ -355,6 +378,7 @@ int main(void)
 		cmocka_unit_test(a_reload_adopts_the_live_keys),
 		cmocka_unit_test_setup_teardown(files_and_command_line_win_in_this_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_wrong_line_is_named_with_file_and_line, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_failed_check_names_where_the_key_was_set, setup, teardown),
 		cmocka_unit_test(a_wrong_command_line_is_named),
 		cmocka_unit_test(arguments_are_gathered),
 		cmocka_unit_test(wrong_arguments_are_refused),
