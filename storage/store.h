@@ -55,9 +55,11 @@ struct store_config {
 	double disk_warning_ratio;    /* diskSpaceWarningLevelRatio (0.90): above it appends are refused */
 	uint64_t min_free_bytes;      /* refuse below so many free bytes, whatever the ratio (256 MiB); tests lower it */
 	struct store_hooks hooks;
-	/* On the committing thread, append lock not held, once per queue that grew: new messages [old max, new max). Must be quick. */
+	/* On the committing thread, append lock not held, once per queue that grew: new messages [old max, new max). Must be quick.
+	 * Two committers may call in either order, so new_max may be behind store_queue_max() and behind an earlier call. */
 	void (*on_append)(void *user, struct store_queue *queue, int64_t new_max);
-	/* Any thread: state changed; `why` is a sentence with directory, bytes, limit and setting. */
+	/* Any thread, also within store_open(): state changed; `why` is a sentence with directory, bytes, limit and setting. The
+	 * append lock may be held: note it and leave, no call that writes to the store. */
 	void (*on_state)(void *user, enum store_state state, const char *why);
 	void *user;
 };
