@@ -75,6 +75,11 @@ struct counters {
 	uint64_t messages, bytes, bytes_dropped;
 };
 
+struct compaction {
+	struct store_job job; /* first: run() gets this */
+	struct store *store;  /* borrowed */
+};
+
 struct store {
 	struct store_config cfg; /* path owned */
 	int dir_fd, lock_fd, durable_fd;
@@ -135,6 +140,9 @@ struct store {
 	pthread_cond_t jobs_cond;
 	STAILQ_HEAD(, store_job) jobs;
 	bool readers_stop;
+
+	struct compaction compaction; /* of the shared families, one at a time */
+	_Atomic bool is_compacting;
 
 	pthread_t flusher, keeper, *readers;
 	unsigned n_readers;

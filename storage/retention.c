@@ -2,12 +2,15 @@
  * are dropped, so that a crash between the two leaves files that nobody reads and the next pass drops. Nothing is rewritten.
  *
  * A queue whose newest message is too old gives its whole family back. Queues in shared families have no files of their own: their
- * old range is deleted, and compaction frees the space. */
+ * old range is deleted, and compaction frees the space. When bytes must go and files of own families do not suffice, shared
+ * queues are trimmed by age and their families compacted on a reader, since that takes long. */
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "storage/internal.h"
+
+#define SHARED_PART_MIN 0.125 /* of the shared families' bytes, trimmed at once */
 
 struct old_file {
 	struct store_queue *queue; /* borrowed */
@@ -23,6 +26,7 @@ struct pass {
 	uint64_t excess_bytes;     /* to be freed whatever the age */
 	struct old_file *files;
 	size_t n_files;
+	uint64_t shared_bytes; /* in files of shared families */
 	int n_dropped;
 };
 
@@ -99,8 +103,12 @@ static int pass_list_files(struct pass *p)
 		struct mq_slice largest;
 		bool is_shared;
 
-		if (!family_name_parse(rocksdb_livefiles_column_family_name(live, i), &is_shared, &wanted.family) || is_shared)
+		if (!family_name_parse(rocksdb_livefiles_column_family_name(live, i), &is_shared, &wanted.family))
 			continue;
+		if (is_shared) {
+			p->shared_bytes += rocksdb_livefiles_size(live, i);
+			continue;
+		}
 		found = bsearch(&wanted, queues, n_queues, sizeof *queues, named_queue_compare);
 		largest.p = rocksdb_livefiles_largestkey(live, i, &largest.n);
 		if (!found || largest.n < RECORD_KEY_SIZE)
@@ -237,8 +245,10 @@ static int pass_expire_shared(struct pass *p)
 		int64_t new_min;
 
 		r = store_search_time(p->s, queues[i].queue, p->cutoff_ms, STORE_LOWER, &new_min);
-		if (r == 0)
+		if (r == 0) {
+			p->n_dropped += new_min > atomic_load(&queues[i].queue->min);
 			r = pass_move_min(p, queues[i].queue, new_min);
+		}
 	}
 	return r;
 }
@@ -268,6 +278,70 @@ static int pass_expire_files(struct pass *p)
 	return 0;
 }
 
+static void shared_compact(struct store_job *job)
+{
+	struct store *s = ((struct compaction *)job)->store;
+	rocksdb_compactoptions_t *options = rocksdb_compactoptions_create();
+
+	rocksdb_compactoptions_set_exclusive_manual_compaction(options, 0); /* others go on meanwhile */
+	for (int i = 0; i < SHARED_FAMILIES && store_state(s) != STORE_FAILED; i++) {
+		struct store_family *f;
+
+		pthread_mutex_lock(&s->spares_lock);
+		f = s->shared[i]; /* stays until the store closes, which waits for readers */
+		pthread_mutex_unlock(&s->spares_lock);
+		if (f)
+			rocksdb_compact_range_cf_opt(s->db, f->cf, options, NULL, 0, NULL, 0);
+	}
+	rocksdb_compactoptions_destroy(options);
+	atomic_store(&s->is_compacting, false);
+}
+
+/* Store time of the oldest message in shared families, -1 when there is none. */
+static int64_t pass_oldest_shared(struct pass *p)
+{
+	_cleanup_(freep) struct named_queue *queues = NULL;
+	int64_t oldest_ms = -1;
+	size_t n;
+
+	queues = pass_queues(p->s, true, &n);
+	for (size_t i = 0; queues && i < n; i++) {
+		int64_t at_ms = store_time_at(p->s, queues[i].queue, atomic_load(&queues[i].queue->min));
+
+		if (at_ms >= 0 && (oldest_ms < 0 || at_ms < oldest_ms))
+			oldest_ms = at_ms;
+	}
+	return oldest_ms;
+}
+
+/* `excess` bytes are as large a part of the shared files as what goes is of their time. The rest is up to later passes. */
+static int pass_free_shared_bytes(struct pass *p, uint64_t excess)
+{
+	struct store *s = p->s;
+	int64_t oldest_ms;
+	double part;
+	int r;
+
+	/* What was trimmed last is still being freed; and a compaction writes before it deletes. */
+	if (p->shared_bytes == 0 || atomic_load(&s->is_compacting) ||
+	    atomic_load(&s->bytes_free) < p->shared_bytes + 2 * s->cfg.min_free_bytes)
+		return 0;
+	oldest_ms = pass_oldest_shared(p);
+	if (oldest_ms < 0)
+		return 0;
+	/* Compaction rewrites all that stays, so it must be worth it. */
+	part = (double)excess / (double)p->shared_bytes;
+	part = part < SHARED_PART_MIN ? SHARED_PART_MIN : part > 1 ? 1 : part;
+	p->cutoff_ms = oldest_ms + (int64_t)((double)(p->now_ms - oldest_ms) * part);
+	r = pass_expire_shared(p);
+	if (r == 0) {
+		atomic_store(&s->is_compacting, true);
+		s->compaction = (struct compaction){ .job.run = shared_compact, .store = s };
+		store_submit(s, &s->compaction.job);
+	}
+	return r;
+}
+
 /* The oldest files of all queues until enough bytes are free. */
 static int pass_free_bytes(struct pass *p)
 {
@@ -288,6 +362,8 @@ static int pass_free_bytes(struct pass *p)
 		n_freed += f->size;
 		p->n_dropped++;
 	}
+	if (r == 0 && n_freed < p->excess_bytes)
+		r = pass_free_shared_bytes(p, p->excess_bytes - n_freed);
 	return r;
 }
 

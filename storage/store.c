@@ -558,6 +558,7 @@ struct store *store_close(struct store *s)
 {
 	if (!s)
 		return NULL;
+	rocksdb_disable_manual_compaction(s->db); /* retention's, which a reader may be at */
 	readers_stop(s);
 	/* The keeper makes the families that parked ops wait for, so it goes on until there are none. */
 	keeper_stop(s);

@@ -220,7 +220,7 @@ int store_topic_delete(struct store *store, struct mq_slice topic) _must_check_;
 /* ---- Space and statistics ---- */
 
 /* Runs retention now, as the keeper does by itself: expired files, storeMaxBytes, disk watermark. Returns how many files went or
- * queues were emptied, or -EIO, -ENOMEM. Queues in shared families are trimmed by time only. */
+ * queues were emptied or trimmed, or -EIO, -ENOMEM. Queues in shared families are trimmed by age; their space follows later. */
 int store_retain(struct store *store, struct mq_error *err);
 
 struct store_stats {

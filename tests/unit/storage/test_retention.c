@@ -198,6 +198,41 @@ static void shared_queues_are_trimmed_too(void **state)
 	assert_int_equal(append(f, "T", 0, "y"), 6);
 }
 
+static uint64_t shared_bytes(struct fixture *f)
+{
+	const rocksdb_livefiles_t *live = rocksdb_livefiles(f->store->db);
+	uint64_t sum = 0;
+
+	for (int i = 0; i < rocksdb_livefiles_count(live); i++)
+		if (rocksdb_livefiles_column_family_name(live, i)[0] == 's')
+			sum += rocksdb_livefiles_size(live, i);
+	rocksdb_livefiles_destroy(live);
+	return sum;
+}
+
+static void shared_queues_shrink_beyond_the_bytes(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before;
+
+	f->cfg.max_families = 0;
+	fixture_open(f);
+	fill(f, "T", 4); /* four minutes' worth */
+	retain(f);
+	before = shared_bytes(f);
+	assert_true(before > 4 * PER_FILE * BODY);
+	pthread_mutex_lock(&f->store->retain_lock);
+	f->store->cfg.max_bytes = atomic_load(&f->store->bytes_on_disk) - before * 2 / 5;
+	pthread_mutex_unlock(&f->store->retain_lock);
+	/* a little less than half of the bytes, so a little less than half of the time: what was stored in the first two minutes */
+	retain(f);
+	assert_begins_at(f, "T", 2 * PER_FILE, 2 * PER_FILE + PER_FILE / 2);
+	AWAIT(!atomic_load(&f->store->is_compacting));
+	assert_true(shared_bytes(f) < before * 7 / 10);
+	fixture_reopen(f);
+	assert_begins_at(f, "T", 2 * PER_FILE, 2 * PER_FILE + PER_FILE / 2);
+}
+
 static void compact_index(struct fixture *f)
 {
 	rocksdb_compact_range_cf(f->store->db, f->store->cf[CF_INDEX], NULL, 0, NULL, 0);
@@ -251,6 +286,7 @@ int main(void)
 		TEST_CLOSED(the_oldest_files_go_beyond_the_bytes),
 		TEST_CLOSED(a_full_disk_takes_the_oldest_although_not_expired),
 		TEST_CLOSED(shared_queues_are_trimmed_too),
+		TEST_CLOSED(shared_queues_shrink_beyond_the_bytes),
 		TEST_CLOSED(index_rows_of_past_hours_go),
 	};
 
