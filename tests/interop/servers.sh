@@ -17,6 +17,8 @@
 # APACHE_LIB            folder with the jars of Apache's servers
 # APACHE_BROKER_HEAP    default 1g
 # APACHE_NAMESRV_HEAP   default 256m
+# APACHE_BROKER_JAVA    options of the broker's JVM in place of a small heap and collector
+# BROKER_SETTINGS       further lines for the configuration of the broker, of either kind
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -24,7 +26,6 @@ top=$(cd "$here/../.." && pwd)
 
 # Apache's launch scripts open these to the broker; JDK 17 refuses its mapped files without them.
 java_options=(
-	-XX:+UseSerialGC
 	--add-opens=java.base/java.lang=ALL-UNNAMED
 	--add-opens=java.base/java.nio=ALL-UNNAMED
 	--add-opens=java.base/sun.nio.ch=ALL-UNNAMED
@@ -50,12 +51,15 @@ namesrv_apache() {
 		bindAddress=127.0.0.1
 		kvConfigPath=$dir/namesrv/kvConfig.json
 	END
-	service namesrv java -Xmx"${APACHE_NAMESRV_HEAP:-256m}" "${java_options[@]}" -Duser.home="$dir" \
+	service namesrv java -Xmx"${APACHE_NAMESRV_HEAP:-256m}" -XX:+UseSerialGC "${java_options[@]}" -Duser.home="$dir" \
 		-cp "$APACHE_LIB/*" org.apache.rocketmq.namesrv.NamesrvStartup -c "$dir/namesrv.conf"
 }
 
 # Files of 64 MiB let the store live in a temporary folder.
 broker_apache() {
+	local -a jvm=(-Xmx"${APACHE_BROKER_HEAP:-1g}" -XX:+UseSerialGC)
+
+	[ -z "${APACHE_BROKER_JAVA:-}" ] || read -ra jvm <<<"$APACHE_BROKER_JAVA"
 	broker_settings >"$dir/broker.conf"
 	cat >>"$dir/broker.conf" <<-END
 		brokerId=0
@@ -65,7 +69,8 @@ broker_apache() {
 		mappedFileSizeCommitLog=67108864
 		diskMaxUsedSpaceRatio=95
 	END
-	service broker java -Xmx"${APACHE_BROKER_HEAP:-1g}" "${java_options[@]}" -Duser.home="$dir" \
+	[ -z "${BROKER_SETTINGS:-}" ] || echo "$BROKER_SETTINGS" >>"$dir/broker.conf"
+	service broker java "${jvm[@]}" "${java_options[@]}" -Duser.home="$dir" \
 		-cp "$APACHE_LIB/*" org.apache.rocketmq.broker.BrokerStartup -c "$dir/broker.conf"
 }
 
@@ -87,6 +92,7 @@ broker_mqd() {
 	program=$(built broker/mq-brokerd)
 	broker_settings >"$dir/broker.conf"
 	echo "localSocket=none" >>"$dir/broker.conf"
+	[ -z "${BROKER_SETTINGS:-}" ] || echo "$BROKER_SETTINGS" >>"$dir/broker.conf"
 	service broker "$program" -c "$dir/broker.conf"
 }
 
