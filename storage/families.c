@@ -176,8 +176,12 @@ bool families_keep(struct store *s)
 	unsigned n_wanted;
 	int r = 0, n_made = 0;
 
-	if (store_state(s) != STORE_WRITABLE)
+	if (store_state(s) != STORE_WRITABLE) {
+		/* This is how a full disk gets free again: by deleted topics and by what retention emptied. */
+		if (store_state(s) == STORE_NO_SPACE && !space_is_critical(s))
+			families_drop_dead(s);
 		return true; /* what waits is to be refused */
+	}
 	pthread_mutex_lock(&s->spares_lock);
 	n_wanted = s->n_wanted + s->shared_wanted;
 	pthread_mutex_unlock(&s->spares_lock);

@@ -53,6 +53,29 @@ static void a_full_disk_refuses_and_resumes_by_itself(void **state)
 	assert_string_equal(why, "");
 }
 
+static unsigned n_own(struct fixture *f)
+{
+	LOCKED(&f->store->spares_lock);
+
+	return f->store->n_own;
+}
+
+static void a_deleted_topic_frees_a_full_disk(void **state)
+{
+	struct fixture *f = *state;
+
+	f->cfg.max_families = 2;
+	fixture_open(f);
+	AWAIT(n_own(f) == 2);
+	append(f, "T", 0, "x");
+	append(f, "T", 1, "x");
+	set_free(f, MIB - 1);
+	AWAIT(store_state(f->store) == STORE_NO_SPACE);
+	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T")), 0);
+	AWAIT(n_own(f) == 0);
+	assert_int_equal(append(f, "U", 0, "x"), -ENOSPC);
+}
+
 static void the_warning_ratio_refuses_too(void **state)
 {
 	struct fixture *f = *state;
@@ -137,6 +160,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST_CLOSED(a_full_disk_refuses_and_resumes_by_itself),
+		TEST_CLOSED(a_deleted_topic_frees_a_full_disk),
 		TEST(the_warning_ratio_refuses_too),
 		TEST_CLOSED(a_burst_does_not_overrun_the_guard),
 		TEST_CLOSED(the_ballast_is_kept_and_given_up),
