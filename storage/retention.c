@@ -256,15 +256,19 @@ static int pass_expire_shared(struct pass *p)
 /* Files are in order of queue and offset: each queue up to its first file that is still wanted. */
 static int pass_expire_files(struct pass *p)
 {
+	const struct store_queue *young = NULL; /* none of its later files is expired either: they are not read */
+
 	for (size_t i = 0; i < p->n_files; i++) {
 		struct old_file *f = &p->files[i];
 		int64_t min = atomic_load(&f->queue->min), at_ms;
 		bool is_last_of_queue = i + 1 == p->n_files || p->files[i + 1].queue != f->queue;
 		int r = 0;
 
-		if (f->last >= min && p->is_by_time) {
+		if (f->last >= min && p->is_by_time && f->queue != young) {
 			at_ms = store_time_at(p->s, f->queue, f->last);
-			if (at_ms >= 0 && at_ms < p->cutoff_ms) {
+			if (at_ms >= p->cutoff_ms) {
+				young = f->queue;
+			} else if (at_ms >= 0) {
 				r = pass_move_min(p, f->queue, f->last + 1);
 				p->n_dropped++;
 			}
