@@ -67,6 +67,8 @@ static const char *failure_hint(const struct mq_failure *f)
 	case MQ_STAGE_ANSWER:
 		return answer_hint(f);
 	default:
+		if (f->r == -EACCES)
+			return "see its permission with 'mqctl topic list', and brokerPermission of its brokers";
 		return f->r == -EDESTADDRREQ ? "leave out -b, or name one with -n" : NULL;
 	}
 }

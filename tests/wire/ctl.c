@@ -428,7 +428,8 @@ static void topics_are_created_listed_described_and_deleted(void **state)
 	assert_int_equal(json_array_size(json), 3);
 	assert_int_equal(json_integer_value(json_object_get(json_array_get(json, 2), "queueId")), 2);
 	json_decref(json);
-	assert_error(mqctl("send", "life", "x"), 77, "no queue that takes messages");
+	assert_error(mqctl("send", "life", "x"), 77,
+		     "no queue that takes messages: see its permission with 'mqctl topic list'");
 	assert_ok(mqctl("topic", "delete", "life"));
 	assert_error(mqctl("topic", "describe", "life"), 66, "topic life does not exist");
 	assert_error(mqctl("topic", "delete", "life"), 66, "topic life does not exist");
