@@ -265,6 +265,7 @@ static void everything_acknowledged_is_there_after_kill(void **state)
 static void failing_sync_fails_who_waits_and_everybody_after(void **state)
 {
 	struct fixture *f = *state;
+	uint64_t sequence;
 	char why[200];
 
 	f->cfg.sync_flush = true;
@@ -278,8 +279,15 @@ static void failing_sync_fails_who_waits_and_everybody_after(void **state)
 	assert_non_null(strstr(why, f->dir));
 
 	atomic_store(&f->sync_error, 0);
+	sequence = rocksdb_get_latest_sequence_number(f->store->db);
 	assert_int_equal(append(f, "T", 0, "later"), -EIO);
+	assert_int_equal(append(f, "new topic", 0, "later"), -EIO);
 	assert_int_equal(store_meta_put(f->store, "topic", MQ_SLICE("T"), MQ_SLICE("x")), -EIO);
+	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T")), -EIO);
+	assert_int_equal(store_offset_set(f->store, MQ_SLICE("G"), MQ_SLICE("T"), 0, 1), 0);
+	assert_int_equal(offsets_flush(f->store), -EIO);
+	assert_int_equal(store_sync(f->store), -EIO);
+	assert_int_equal(rocksdb_get_latest_sequence_number(f->store->db), sequence);
 	/* reads go on */
 	assert_string_equal(scan(f, "T", 0, 0).body, "bad");
 }

@@ -50,10 +50,38 @@ static void no_scan_passes_over_records_of_a_file_that_is_not_in_memory(void **s
 	assert_true(n_blocked > 0);
 }
 
+struct counting_job {
+	struct store_job job;
+	_Atomic int *n_run;
+};
+
+static void count_on_run(struct store_job *job)
+{
+	atomic_fetch_add(((struct counting_job *)job)->n_run, 1);
+}
+
+static void jobs_are_run_by_readers_and_all_before_the_end(void **state)
+{
+	enum { N_JOBS = 50 };
+	struct fixture *f = *state;
+	struct counting_job jobs[N_JOBS];
+	_Atomic int n_run = 0;
+
+	for (int i = 0; i < N_JOBS; i++) {
+		jobs[i] = (struct counting_job){ .job.run = count_on_run, .n_run = &n_run };
+		store_submit(f->store, &jobs[i].job);
+		if (i == 0)
+			AWAIT(atomic_load(&n_run) == 1);
+	}
+	fixture_close(f);
+	assert_int_equal(atomic_load(&n_run), N_JOBS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(no_scan_passes_over_records_of_a_file_that_is_not_in_memory),
+		TEST(jobs_are_run_by_readers_and_all_before_the_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
