@@ -21,7 +21,7 @@ import sys
 import time
 
 DEADLINE_S = 60
-V5_5_0 = 515  # MQVersion.Version.V5_5_0's ordinal: routes in strict JSON from 401 on
+V5_5_0 = 513  # MQVersion.Version.V5_5_0's ordinal: routes in strict JSON from 401 on
 FLAG_ONEWAY = 2
 
 

@@ -122,12 +122,32 @@ static void sockets_are_opened_when_none_was_inherited(void **state)
 	rmdir(directory);
 }
 
+/* Whoever starts a daemon by hand learns which key to change. */
+static void a_refused_socket_names_the_cure(void **state)
+{
+	int taken = tcp_listener();
+	struct mq_error err = {};
+	struct activation a = {};
+	char address[80];
+
+	activation_describe(taken, address, sizeof address);
+	assert_int_equal(activation_take_or_listen(&a, "broker", address, &err), -EADDRINUSE);
+	assert_non_null(strstr(err.text, address));
+	assert_non_null(strstr(err.text, "or set listenPort"));
+	assert_int_equal(activation_take_or_listen(&a, "broker-fast", address, &err), -EADDRINUSE);
+	assert_non_null(strstr(err.text, "or set fastListenPort"));
+	assert_int_equal(activation_take_or_listen(&a, "broker", "203.0.113.1:0", &err), -EADDRNOTAVAIL);
+	assert_non_null(strstr(err.text, "set bindAddress to an address of this host"));
+	close(taken);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sockets_are_taken_by_name),
 		cmocka_unit_test(a_socket_of_another_kind_is_refused),
 		cmocka_unit_test(sockets_are_opened_when_none_was_inherited),
+		cmocka_unit_test(a_refused_socket_names_the_cure),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
