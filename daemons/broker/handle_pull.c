@@ -37,6 +37,7 @@ enum {
 	PULL_NO_MATCH_MS = 5000, /* a held pull that skipped messages says so after Apache's round */
 	PULL_HOLD_MAX_MS = 24 * 3600000,  /* nobody waits longer, whatever the header says */
 	PULL_HEADER_ALLOWANCE = 64 << 10, /* bytes of a frame that are kept free for the header */
+	PULL_AHEAD_BYTES = 256 << 10,     /* a reader brings so much more into memory for the pulls that follow */
 };
 
 #define PULL_FIELDS(X)                                        \
@@ -99,6 +100,7 @@ struct pull {
 	int64_t max_messages, max_bytes, max_scanned; /* limits */
 	int64_t n_messages, n_bytes, n_scanned;
 	int64_t next; /* behind the last message that was looked at */
+	int64_t n_ahead; /* bytes still to be read ahead */
 	bool is_full, has_failed;
 	int result; /* of store_scan() */
 	int made;   /* of groups_get() */
@@ -186,9 +188,10 @@ static enum store_verdict pull_on_record(void *user, int64_t queue_offset, int64
 {
 	struct pull *p = user;
 
-	if (p->n_scanned >= p->max_scanned || pull_is_full(p, record.n)) {
+	if (p->is_full || p->n_scanned >= p->max_scanned || pull_is_full(p, record.n)) {
 		p->is_full = true;
-		return STORE_STOP;
+		p->n_ahead -= (int64_t)record.n;
+		return p->n_ahead > 0 ? STORE_GO_ON : STORE_STOP;
 	}
 	p->n_scanned++;
 	p->next = queue_offset + 1;
@@ -212,7 +215,9 @@ static void pull_scan(struct pull *p, enum store_tier tier)
 
 	p->tier = tier;
 	p->result = store_scan(p->broker->store, p->queue, p->next, tier, pull_on_record, p, &next);
-	if (!p->is_full && p->result >= 0 && next > p->next)
+	if (p->is_full)
+		p->result = 0; /* an error behind what fits concerns who comes there */
+	else if (p->result >= 0 && next > p->next)
 		p->next = next; /* what retention took away meanwhile is skipped, too */
 }
 
@@ -300,10 +305,15 @@ static void pull_read_disk(void *arg)
 	struct pull *p = arg;
 
 	/* Who asked for a lot and went away must not keep the readers from others. */
-	if (mq_conn_is_open(p->req->conn))
-		pull_scan(p, STORE_DISK);
-	else
+	if (!mq_conn_is_open(p->req->conn)) {
 		p->result = -ENOTCONN;
+		return;
+	}
+	/* A group that goes through its backlog would come here with each pull, for a block or less: the hand-off costs more than
+	 * the reading. */
+	if (pulled_get(p->broker->pulled, p->h.group, p->h.topic, p->h.queue_id) == p->from)
+		p->n_ahead = PULL_AHEAD_BYTES;
+	pull_scan(p, STORE_DISK);
 }
 
 static void pull_read_done(void *arg)
@@ -316,7 +326,7 @@ static void pull_read_done(void *arg)
 
 static void pull_begin_scan(struct pull *p)
 {
-	p->n_messages = p->n_bytes = p->n_scanned = 0;
+	p->n_messages = p->n_bytes = p->n_scanned = p->n_ahead = 0;
 	p->next = p->from;
 	p->is_full = p->has_failed = false;
 	p->max_messages = p->h.max_messages > 0 ? p->h.max_messages : 1;
