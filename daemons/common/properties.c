@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "libmq/base/utf8.h"
+
 /* A cursor over the text. A "logical line" of java.util.Properties may span several natural lines: an odd number of
  * backslashes before the line's end joins the next one, without its leading blanks. */
 struct reader {
@@ -72,26 +74,6 @@ static int reader_take_unit(struct reader *r)
 	return unit;
 }
 
-static char *put_utf8(char *out, uint32_t c)
-{
-	if (c < 0x80) {
-		*out++ = (char)c;
-	} else if (c < 0x800) {
-		*out++ = (char)(0xc0 | c >> 6);
-		*out++ = (char)(0x80 | (c & 0x3f));
-	} else if (c < 0x10000) {
-		*out++ = (char)(0xe0 | c >> 12);
-		*out++ = (char)(0x80 | (c >> 6 & 0x3f));
-		*out++ = (char)(0x80 | (c & 0x3f));
-	} else {
-		*out++ = (char)(0xf0 | c >> 18);
-		*out++ = (char)(0x80 | (c >> 12 & 0x3f));
-		*out++ = (char)(0x80 | (c >> 6 & 0x3f));
-		*out++ = (char)(0x80 | (c & 0x3f));
-	}
-	return out;
-}
-
 /* Behind "\u": one character, of one unit or of a surrogate pair; half a pair becomes U+FFFD. Never longer than what was read. */
 static int reader_take_unicode(struct reader *r, char **out)
 {
@@ -101,19 +83,19 @@ static int reader_take_unicode(struct reader *r, char **out)
 	if (high < 0)
 		return high;
 	if (high < 0xd800 || high > 0xdfff) {
-		*out = put_utf8(*out, (uint32_t)high);
+		*out = mq_utf8_put(*out, (uint32_t)high);
 		return 0;
 	}
 	if (high <= 0xdbff && ahead.end - ahead.p >= 6 && ahead.p[0] == '\\' && ahead.p[1] == 'u') {
 		ahead.p += 2;
 		low = reader_take_unit(&ahead);
 		if (low >= 0xdc00 && low <= 0xdfff) {
-			*out = put_utf8(*out, 0x10000 + (((uint32_t)high - 0xd800) << 10) + ((uint32_t)low - 0xdc00));
+			*out = mq_utf8_put(*out, 0x10000 + (((uint32_t)high - 0xd800) << 10) + ((uint32_t)low - 0xdc00));
 			*r = ahead;
 			return 0;
 		}
 	}
-	*out = put_utf8(*out, 0xfffd);
+	*out = mq_utf8_put(*out, 0xfffd);
 	return 0;
 }
 
@@ -239,28 +221,6 @@ int properties_parse(struct mq_slice text,
 	return 0;
 }
 
-/* Length of the UTF-8 sequence at p, or 0 when it is none; *ret is its code point. */
-static size_t take_utf8(const char *p, size_t n, uint32_t *ret)
-{
-	const uint8_t *u = (const uint8_t *)p;
-	size_t len = u[0] >= 0xf0 && u[0] < 0xf5 ? 4 : u[0] >= 0xe0 && u[0] < 0xf0 ? 3 : u[0] >= 0xc2 && u[0] < 0xe0 ? 2 : 0;
-	uint32_t c;
-
-	if (len == 0 || len > n)
-		return 0;
-	c = u[0] & (0x7fu >> len);
-	for (size_t i = 1; i < len; i++) {
-		if ((u[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (u[i] & 0x3f);
-	}
-	/* Longer than need be, a half pair, or beyond the last code point. */
-	if (c < (len == 2 ? 0x80u : len == 3 ? 0x800u : 0x10000u) || (c >= 0xd800 && c <= 0xdfff) || c > 0x10ffff)
-		return 0;
-	*ret = c;
-	return len;
-}
-
 /* Appends `text` escaped so that java.util.Properties reads it back. Java reads bodies as Latin-1, so what is not ASCII
  * is written as \uXXXX; a byte that is no UTF-8 is the replacement character. */
 static int add_escaped(struct evbuffer *out, struct mq_slice text, bool is_key)
@@ -278,11 +238,10 @@ static int add_escaped(struct evbuffer *out, struct mq_slice text, bool is_key)
 		} else if (c == '\\' || (c == ' ' && (is_key || i == 0)) || (is_key && c && strchr("=:#!", c))) {
 			r = evbuffer_add_printf(out, "\\%c", c);
 		} else if ((uint8_t)c < 0x20 || (uint8_t)c >= 0x7f) {
-			len = (uint8_t)c < 0x80 ? (code = (uint8_t)c, 1) : take_utf8(text.p + i, text.n - i, &code);
-			if (len == 0) {
+			len = mq_utf8_length(text.p + i, text.p + text.n);
+			code = len > 0 ? mq_utf8_get(text.p + i, (unsigned)len) : 0xfffd;
+			if (len == 0)
 				len = 1;
-				code = 0xfffd;
-			}
 			if (code < 0x10000)
 				r = evbuffer_add_printf(out, "\\u%04X", code);
 			else

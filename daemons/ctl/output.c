@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libmq/base/utf8.h"
+
 struct table {
 	const struct column *columns; /* borrowed */
 	unsigned n_columns;
@@ -206,41 +208,6 @@ void json_out_done(struct json_out *j)
 	j->buffer = NULL;
 }
 
-/* Bytes that follow a first byte; -1: no first byte. */
-static int utf8_rest(unsigned char c)
-{
-	if (c < 0x80)
-		return 0;
-	if (c >= 0xc2 && c < 0xe0)
-		return 1;
-	if (c >= 0xe0 && c < 0xf0)
-		return 2;
-	return c >= 0xf0 && c < 0xf5 ? 3 : -1;
-}
-
-/* Overlong forms, surrogates, and what is beyond Unicode. */
-static bool utf8_is_excluded(unsigned char first, unsigned char second)
-{
-	return (first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
-	       (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f);
-}
-
-bool output_is_utf8(struct mq_slice text)
-{
-	const unsigned char *p = (const unsigned char *)text.p, *end = p + text.n;
-
-	while (p < end) {
-		int n = utf8_rest(*p);
-
-		if (n < 0 || end - p <= n || (n > 0 && utf8_is_excluded(p[0], p[1])))
-			return false;
-		for (p++; n > 0; n--, p++)
-			if ((*p & 0xc0) != 0x80)
-				return false;
-	}
-	return true;
-}
-
 static char *to_base64(struct mq_slice bytes)
 {
 	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -267,7 +234,7 @@ void json_out_bytes(struct json_out *j, const char *name, const char *name_base6
 {
 	_cleanup_(freep) char *base64 = NULL;
 
-	if (output_is_utf8(bytes)) {
+	if (mq_utf8_is(bytes)) {
 		mq_json_member_string(&j->w, name, bytes);
 		return;
 	}
@@ -284,7 +251,7 @@ void output_text(struct mq_slice text, bool is_terminal, FILE *out)
 		fwrite(text.p, 1, text.n, out);
 		return;
 	}
-	bool is_utf8 = output_is_utf8(text);
+	bool is_utf8 = mq_utf8_is(text);
 
 	for (size_t i = 0; i < text.n; i++) {
 		unsigned char c = (unsigned char)text.p[i];

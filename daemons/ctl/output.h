@@ -51,4 +51,3 @@ void json_out_bytes(struct json_out *j, const char *name, const char *name_base6
 /* Prints bytes of a peer: on a terminal, control characters (except newline and tab) become "." so that a
  * message cannot steer it. */
 void output_text(struct mq_slice text, bool is_terminal, FILE *out);
-bool output_is_utf8(struct mq_slice text);

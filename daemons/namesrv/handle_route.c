@@ -251,14 +251,6 @@ int handle_delete_topic_in_namesrv(struct mq_request *req)
 
 /* --- topic lists: 206, 224, 304, 311 to 313 ------------------------------------------------------------------------ */
 
-static int slice_order(const void *a, const void *b)
-{
-	const struct mq_slice *x = a, *y = b;
-	int order = memcmp(x->p, y->p, x->n < y->n ? x->n : y->n);
-
-	return order ? order : (x->n > y->n) - (x->n < y->n);
-}
-
 /* Answers with the names, sorted; takes over `names`, NULL of which is -ENOMEM. */
 static int reply_list(struct mq_request *req, struct mq_slice *names, unsigned n, struct mq_slice broker_address)
 {
@@ -268,7 +260,7 @@ static int reply_list(struct mq_request *req, struct mq_slice *names, unsigned n
 	int r = -ENOMEM;
 
 	if (names && body) {
-		qsort(names, n, sizeof *names, slice_order);
+		qsort(names, n, sizeof *names, mq_slice_order);
 		r = mq_topic_list_encode(&list, body);
 	}
 	free(names);

@@ -134,15 +134,13 @@ static unsigned topic_find(const struct route_topic *t, struct mq_slice broker, 
 
 	while (low < high) {
 		unsigned middle = (low + high) / 2;
-		const char *name = t->queues[middle].broker;
-		size_t n = strlen(name);
-		int order = memcmp(name, broker.p, n < broker.n ? n : broker.n);
+		int order = mq_slice_compare(mq_slice_of(t->queues[middle].broker), broker);
 
-		if (order == 0 && n == broker.n) {
+		if (order == 0) {
 			*ret_found = true;
 			return middle;
 		}
-		if (order < 0 || (order == 0 && n < broker.n))
+		if (order < 0)
 			low = middle + 1;
 		else
 			high = middle;
@@ -486,14 +484,6 @@ static bool is_outdated(const struct routes *r, const struct route_broker *b, co
 	return old && old->version.state_version > reg->version.state_version;
 }
 
-static int slice_order(const void *a, const void *b)
-{
-	const struct mq_slice *x = a, *y = b;
-	int order = memcmp(x->p, y->p, x->n < y->n ? x->n : y->n);
-
-	return order ? order : (x->n > y->n) - (x->n < y->n);
-}
-
 static int drop_missing_topics(struct routes *r, const struct route_registration *reg)
 {
 	_cleanup_(freep) struct mq_slice *names = calloc(reg->n_topics ? reg->n_topics : 1, sizeof *names);
@@ -503,11 +493,11 @@ static int drop_missing_topics(struct routes *r, const struct route_registration
 		return -ENOMEM;
 	for (unsigned i = 0; i < reg->n_topics; i++)
 		names[i] = reg->topics[i].name;
-	qsort(names, reg->n_topics, sizeof *names, slice_order);
+	qsort(names, reg->n_topics, sizeof *names, mq_slice_order);
 	HASH_ITER(hh, r->topics, t, next) {
 		struct mq_slice name = mq_slice_of(t->name);
 
-		if (topic_queue(t, reg->broker) && !bsearch(&name, names, reg->n_topics, sizeof *names, slice_order))
+		if (topic_queue(t, reg->broker) && !bsearch(&name, names, reg->n_topics, sizeof *names, mq_slice_order))
 			topic_drop(r, t, reg->broker);
 	}
 	return 0;

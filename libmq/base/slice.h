@@ -26,6 +26,21 @@ static inline bool mq_slice_equal(struct mq_slice a, struct mq_slice b)
 	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
+/* Less than, equal to or greater than 0, by bytes. */
+static inline int mq_slice_compare(struct mq_slice a, struct mq_slice b)
+{
+	size_t n = a.n < b.n ? a.n : b.n;
+	int order = n > 0 ? memcmp(a.p, b.p, n) : 0;
+
+	return order ? order : (a.n > b.n) - (a.n < b.n);
+}
+
+/* The same for arrays of slices that are sorted and searched. */
+static inline int mq_slice_order(const void *a, const void *b)
+{
+	return mq_slice_compare(*(const struct mq_slice *)a, *(const struct mq_slice *)b);
+}
+
 static inline bool mq_slice_is(struct mq_slice a, const char *text)
 {
 	return mq_slice_equal(a, mq_slice_of(text));

@@ -375,14 +375,6 @@ static void sub_assign(struct subscription *sub, const struct mq_topic_route *ro
 		k->events->on_assigned(k->n_shares, n_members, k->user);
 }
 
-static int compare_slices(const void *a, const void *b)
-{
-	const struct mq_slice *x = a, *y = b;
-	int r = memcmp(x->p, y->p, x->n < y->n ? x->n : y->n);
-
-	return r ? r : (x->n > y->n) - (x->n < y->n);
-}
-
 /* Sorts the ids of the answer and finds ours. -ENOENT: we are not among them, our heartbeat has not arrived
  * yet. */
 static int find_member(struct mq_slice body, const char *id, unsigned *ret_n, unsigned *ret_index)
@@ -405,7 +397,7 @@ static int find_member(struct mq_slice body, const char *id, unsigned *ret_n, un
 	MQ_JSON_EACH(one, list)
 		if (mq_json_text(one).p)
 			ids[n++] = mq_json_text(one);
-	qsort(ids, n, sizeof *ids, compare_slices);
+	qsort(ids, n, sizeof *ids, mq_slice_order);
 	for (unsigned i = 0; i < n; i++) {
 		if (!mq_slice_is(ids[i], id))
 			continue;

@@ -7,6 +7,7 @@
 
 #include "libmq/base/cleanup.h"
 #include "libmq/base/slice.h"
+#include "libmq/base/utf8.h"
 
 struct mq_scan {
 	char *p;         /* next byte */
@@ -59,10 +60,3 @@ int mq_scan_more(struct mq_scan *s, char close) _must_check_;
 /* Writes `text` escaped as Java does (quote, backslash, control characters), without quotes around it; bytes that are no
  * UTF-8 become '?'. At most 6 * n bytes; returns the position behind. */
 char *mq_json_escape(char *out, struct mq_slice text);
-
-/* Length in bytes of the valid UTF-8 sequence at p, or 0. */
-unsigned mq_utf8_length(const char *p, const char *end);
-/* Writes a code point below 0x110000 that is no surrogate; returns the position behind (at most 4 bytes). */
-char *mq_utf8_put(char *out, unsigned c);
-/* Reads the sequence at p, whose length mq_utf8_length() gave. */
-unsigned mq_utf8_get(const char *p, unsigned n);

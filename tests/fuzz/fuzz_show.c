@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "daemons/ctl/message.h"
+#include "libmq/base/utf8.h"
 #include "libmq/client/pull.h"
 
 static bool is_json_in_utf8(const char *text, size_t n)
@@ -11,7 +12,7 @@ static bool is_json_in_utf8(const char *text, size_t n)
 	struct mq_slice slice = { text, n };
 	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
 
-	return output_is_utf8(slice) && mq_json_parse(&doc, slice, NULL) == 0;
+	return mq_utf8_is(slice) && mq_json_parse(&doc, slice, NULL) == 0;
 }
 
 static void show(const struct mq_record *r, enum output_format format, bool is_raw)
