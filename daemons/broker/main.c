@@ -199,7 +199,8 @@ int main(int argc, char **argv)
 {
 	struct program p = {
 		.args = { .program = "mq-brokerd",
-			  .description = "RocketMQ broker: stores and delivers messages" },
+			  .description = "RocketMQ broker: stores and delivers messages.",
+			  .takes_namesrv = true },
 		.status_timer = { .fire = program_on_status },
 	};
 	struct broker_config config = {};

@@ -677,14 +677,16 @@ static void print_help(const struct option_args *args)
 	printf("Usage: %s [OPTION...]\n"
 	       "%s\n\n"
 	       "  -c, --config FILE     read this configuration file, then FILE.d/*.conf\n"
-	       "  -n, --namesrv ADDR    NameServers of a broker: HOST:PORT[;HOST:PORT...]\n"
+	       "%s"
 	       "  -o, --set KEY=VALUE   set a key; wins over the file, may be repeated\n"
 	       "  -p, --print-config    print the configuration and exit; defaults are comments\n"
 	       "  -t, --check-config    check the configuration and exit\n"
 	       "      --version         print the version and exit\n"
 	       "      --help            print this help and exit\n\n"
 	       "See the manual page %s(8).\n",
-	       args->program, args->description, args->program);
+	       args->program, args->description,
+	       args->takes_namesrv ? "  -n, --namesrv ADDR    NameServers to register with: HOST:PORT or unix:PATH, several with ';'\n" : "",
+	       args->program);
 }
 
 int options_parse_args(struct option_args *ret, int argc, char **argv)

@@ -46,6 +46,7 @@ struct option_table {
 struct option_args {
 	const char *program;      /* "mq-brokerd" */
 	const char *description;  /* for --help */
+	bool takes_namesrv;       /* for --help: whether -n means anything to the program */
 	const char *config_path;  /* -c; NULL: none given */
 	const char *namesrv;      /* -n; NULL: none given. Refused where the program has no namesrvAddr. */
 	const char *const *sets;  /* -o, in order; borrowed from argv */
