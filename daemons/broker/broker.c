@@ -84,17 +84,12 @@ static int broker_open_store(struct broker *b, struct mq_error *err)
 	return broker_add_cure(err, store_open(&b->store, &cfg, err));
 }
 
-int broker_store_code(int r)
-{
-	return r == -ENOSPC || r == -EIO ? MQ_SERVICE_NOT_AVAILABLE : MQ_SYSTEM_ERROR;
-}
-
 int broker_reply_store(struct mq_request *req, int r)
 {
 	struct broker *b = req->server;
 	char why[400];
 
-	if (broker_store_code(r) == MQ_SYSTEM_ERROR)
+	if (r != -ENOSPC && r != -EIO)
 		return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", strerror(-r));
 	store_state_reason(b->store, why, sizeof why);
 	return mq_reply_code(req, MQ_SERVICE_NOT_AVAILABLE, "service not available now: %s",

@@ -105,9 +105,8 @@ int broker_offload(struct broker *b, struct mq_conn *conn, void (*work)(void *ar
 /* The dispatch table, requests.c. */
 void broker_dispatch_init(struct broker *b);
 
-/* The response code for an error of the store (requests-broker.md 2.2): 14 when it takes nothing at the moment, else 1. */
-int broker_store_code(int r);
-/* That answer, with the store's own words in the remark: consumes req, returns 0. */
+/* The answer to an error of the store (requests-broker.md 2.2): 14 with the store's own words in the remark when it takes nothing
+ * at the moment, else 1. Consumes req, returns 0. */
 int broker_reply_store(struct mq_request *req, int r);
 
 /* What upstream appends to remarks that people read. */

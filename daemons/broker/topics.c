@@ -631,14 +631,6 @@ void topics_version(struct topics *t, struct mq_data_version *ret)
 	pthread_rwlock_unlock(&t->lock);
 }
 
-void topics_each(struct topics *t, void (*each)(void *user, struct mq_slice name, const struct topic *topic), void *user)
-{
-	pthread_rwlock_rdlock(&t->lock);
-	for (const struct topic_row *row = t->rows; row; row = row->hh.next)
-		each(user, row_name(row), &row->config);
-	pthread_rwlock_unlock(&t->lock);
-}
-
 static int row_compare(const void *a, const void *b)
 {
 	const struct topic_row *const *x = a, *const *y = b;

@@ -68,5 +68,3 @@ struct topics_range {
 int topics_encode_table(struct topics *t, const struct topics_range *range, struct evbuffer *out) _must_check_;
 /* Body of one topic (351), -ENOENT. */
 int topics_encode(struct topics *t, struct mq_slice name, struct evbuffer *out) _must_check_;
-/* Calls each() for every topic, lock held: copy and leave. */
-void topics_each(struct topics *t, void (*each)(void *user, struct mq_slice name, const struct topic *topic), void *user);

@@ -639,8 +639,3 @@ const struct mq_failure *load_failure(const struct load *l)
 {
 	return l->has_failed ? &l->failure : NULL;
 }
-
-size_t load_request_bytes(const struct load *l)
-{
-	return l->conns[0].templates[0].n;
-}

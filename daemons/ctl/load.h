@@ -57,8 +57,6 @@ struct load_stats *load_stats(struct load *l);
 const bool *load_is_done(const struct load *l);
 /* The connection that was lost, or NULL. */
 const struct mq_failure *load_failure(const struct load *l);
-/* Bytes of one request on the wire. */
-size_t load_request_bytes(const struct load *l);
 
 /* Is this a stamped body of run `run`? Then *ret_ns is when it was due (CLOCK_MONOTONIC). */
 bool load_read_stamp(struct mq_slice body, uint32_t run, int64_t *ret_ns);

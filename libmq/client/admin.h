@@ -38,14 +38,6 @@ int mq_admin_delete_topic(struct mq_client *c, const struct mq_broker *b, const 
 int mq_admin_forget_topic(struct mq_client *c, const char *topic, const char *cluster,
 			  struct mq_failure *f) _must_check_;
 
-/* All topic names, sorted: of the NameServer (206) or of a direct broker (21). */
-struct mq_topic_names {
-	unsigned n;
-	char **names; /* owned */
-};
-
-int mq_admin_topics(struct mq_client *c, struct mq_topic_names *ret, struct mq_failure *f) _must_check_;
-void mq_topic_names_done(struct mq_topic_names *names);
 /* Names that brokers make for themselves: %RETRY%, %DLQ%, rmq_sys_, TBW102 and the like. `brokers` may be
  * NULL. */
 bool mq_topic_is_system(const char *topic, const struct mq_broker_list *brokers);

@@ -297,13 +297,3 @@ struct mq_link *mq_link_free(struct mq_link *l)
 	}
 	return link_unref(l);
 }
-
-const struct mq_address *mq_link_address(const struct mq_link *l)
-{
-	return &l->address;
-}
-
-struct mq_conn *mq_link_conn(const struct mq_link *l)
-{
-	return l->conn && mq_conn_is_open(l->conn) ? l->conn : NULL;
-}

@@ -31,7 +31,3 @@ int mq_link_call(struct mq_link *l, struct mq_command *cmd, int64_t timeout_ms, 
  * connection or failed; then `answer` is NULL. */
 int mq_link_oneway(struct mq_link *l, struct mq_command *cmd, int64_t timeout_ms, mq_link_done sent,
 		   void *user) _must_check_;
-
-const struct mq_address *mq_link_address(const struct mq_link *l);
-/* NULL while not connected. Borrowed. */
-struct mq_conn *mq_link_conn(const struct mq_link *l);

@@ -266,7 +266,9 @@ static bool put_property(char *out, size_t *n, const char *name, struct mq_slice
 	return true;
 }
 
-int mq_message_properties(const struct mq_message *m, const struct mq_host *host, int64_t now_ms, char *out,
+/* Builds the properties string of a message, with a new unique id: bytes written into out[MQ_PROPERTIES_MAX
+ * + 1], or -EMSGSIZE. */
+static int put_properties(const struct mq_message *m, const struct mq_host *host, int64_t now_ms, char *out,
 			  char ret_unique_id[MQ_MESSAGE_ID_MAX])
 {
 	size_t n = 0;
@@ -297,7 +299,7 @@ static int build_batch(struct send *s, const struct mq_message *m, unsigned n, c
 
 	for (unsigned i = 0; i < n; i++) {
 		int n_properties =
-			mq_message_properties(&m[i], host, s->born_at_ms, properties, s->result.unique_id);
+			put_properties(&m[i], host, s->born_at_ms, properties, s->result.unique_id);
 		struct mq_batch_entry e;
 		char *larger;
 
@@ -320,7 +322,7 @@ static int build_batch(struct send *s, const struct mq_message *m, unsigned n, c
 static int build_single(struct send *s, const struct mq_message *m, const struct mq_host *host,
 			char *properties)
 {
-	int n = mq_message_properties(m, host, s->born_at_ms, properties, s->result.unique_id);
+	int n = put_properties(m, host, s->born_at_ms, properties, s->result.unique_id);
 
 	if (n < 0)
 		return n;

@@ -60,8 +60,3 @@ int mq_producer_send_oneway(struct mq_producer *p, const struct mq_message *m, m
 int mq_producer_send_wait(struct mq_producer *p, const struct mq_message *m, unsigned n,
 			  struct mq_send_result *result, char *message_id, size_t message_id_size,
 			  struct mq_failure *f) _must_check_;
-
-/* Builds the properties string of a message, with a new unique id: bytes written into out[MQ_PROPERTIES_MAX
- * + 1], or -EMSGSIZE. */
-int mq_message_properties(const struct mq_message *m, const struct mq_host *host, int64_t now_ms, char *out,
-			  char ret_unique_id[MQ_MESSAGE_ID_MAX]);

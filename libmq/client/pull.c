@@ -252,19 +252,9 @@ struct mq_puller *mq_puller_free(struct mq_puller *p)
 	return NULL;
 }
 
-const char *mq_puller_topic(const struct mq_puller *p)
-{
-	return p->topic;
-}
-
 const char *mq_puller_broker(const struct mq_puller *p)
 {
 	return p->broker;
-}
-
-int32_t mq_puller_queue_id(const struct mq_puller *p)
-{
-	return p->queue_id;
 }
 
 int64_t mq_puller_offset(const struct mq_puller *p)

@@ -43,9 +43,7 @@ int mq_puller_new(struct mq_puller **ret, struct mq_client *c, const struct mq_p
 /* Also inside its callbacks. */
 struct mq_puller *mq_puller_free(struct mq_puller *p);
 
-const char *mq_puller_topic(const struct mq_puller *p);
 const char *mq_puller_broker(const struct mq_puller *p);
-int32_t mq_puller_queue_id(const struct mq_puller *p);
 /* Where the next pull begins: everything before was given to on_batch. */
 int64_t mq_puller_offset(const struct mq_puller *p);
 
