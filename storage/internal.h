@@ -105,6 +105,7 @@ struct store {
 	uint32_t next_number;
 	uint64_t round;
 	struct counters counters;
+	int64_t burst_checked_ms; /* monotonic: when a round last asked for free space */
 
 	pthread_mutex_t pending_lock; /* protects pending, wants_retry */
 	struct store_turn_list pending;

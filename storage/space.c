@@ -1,7 +1,7 @@
 /* Free space. RocksDB aborts the process on the write after one that met ENOSPC, so appends stop before: below min_free_bytes or
- * above the warning ratio. The keeper asks the file system every second; between that, bytes written since are taken off, so
- * that a burst cannot overrun the guard. Below a quarter of the guard not even offsets are written, and the ballast file is
- * given up, so that flushes which are under way find room. */
+ * above the warning ratio. The keeper asks the file system every second, who appends every ten milliseconds; between that, bytes
+ * written since are taken off, so that a burst cannot overrun the guard. Below a quarter of the guard not even offsets are
+ * written, and the ballast file is given up, so that flushes which are under way find room. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +11,10 @@
 
 #include "storage/internal.h"
 
-enum { BALLAST_MAX = 64 << 20 }; /* bytes */
+enum {
+	BALLAST_MAX = 64 << 20, /* bytes */
+	BURST_CHECK_MS = 10,    /* under load: another program can fill a disk with gigabytes a second */
+};
 
 static int space_ask(struct store *s, uint64_t *ret_free, uint64_t *ret_total)
 {
@@ -62,9 +65,14 @@ void space_check_burst(struct store *s)
 {
 	uint64_t n_free = atomic_load(&s->bytes_free), since = atomic_load(&s->bytes_since_check);
 	double left = (double)n_free - (double)since, total = (double)atomic_load(&s->bytes_total);
+	int64_t now_ms = mq_mono_ms(&mq_clock_system);
 
-	if (since > 0 && (left < (double)s->cfg.min_free_bytes || total - left > total * s->cfg.disk_warning_ratio))
+	if (now_ms - s->burst_checked_ms >= BURST_CHECK_MS) {
+		s->burst_checked_ms = now_ms;
 		space_check(s);
+	} else if (since > 0 && (left < (double)s->cfg.min_free_bytes || total - left > total * s->cfg.disk_warning_ratio)) {
+		space_check(s);
+	}
 }
 
 bool space_is_critical(struct store *s)
