@@ -64,8 +64,11 @@ int store_options_init(struct store_options *o, uint64_t memory_bytes)
 	rocksdb_options_set_db_write_buffer_size(o->db, o->write_buffer_bytes);
 	/* Idle families pin old logs: at this size the oldest are flushed. Also bounds the replay after a crash. */
 	rocksdb_options_set_max_total_wal_size(o->db, 2 * o->write_buffer_bytes);
-	/* One flush thread stalled 16 families that filled together. */
-	rocksdb_options_set_max_background_jobs(o->db, 4);
+	/* A flush of a small family is mostly waiting for syncs, and RocksDB begins with the oldest family, however small. From
+	 * max_background_jobs it would make one flush thread for each four jobs: behind 960 families with a message each, the busy
+	 * ones waited 2.3 times as long in memory and in logs. */
+	rocksdb_options_set_max_background_flushes(o->db, 4);
+	rocksdb_options_set_max_background_compactions(o->db, 3);
 	rocksdb_options_set_max_open_files(o->db, options_max_open_files());
 	rocksdb_options_set_max_file_opening_threads(o->db, 1);
 	/* Costs per file at open that buy nothing here. */
