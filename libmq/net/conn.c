@@ -27,6 +27,7 @@ enum {
 	WRITE_VECTORS = 64, /* pieces of one write */
 	OUT_HARD = 4,       /* times conn_out_budget: more unsent output closes */
 	HELD_HARD = 2,      /* times total_budget: more closes who is stalled, at once */
+	HELD_MODEST = 64 << 10, /* bytes: who holds no more is served while others exhaust total_budget, up to HELD_HARD */
 };
 
 static const unsigned conn_next[] = {
@@ -131,12 +132,20 @@ static void conn_touch(struct mq_conn *conn)
 
 /* ---- budgets ---- */
 
+/* The total is exhausted by those who hold much: many peers that take no answers must not keep a modest one waiting. */
+static bool conn_is_over_total(const struct mq_conn *conn, size_t total)
+{
+	if (conn->loop->n_held < total)
+		return false;
+	return conn->n_charged + conn->n_out > HELD_MODEST || conn->loop->n_held >= conn->loop->config.total_budget * HELD_HARD;
+}
+
 static bool conn_is_over_budget(const struct mq_conn *conn)
 {
 	const struct mq_loop_config *cfg = &conn->loop->config;
 
 	return conn->n_charged >= cfg->conn_in_budget || conn->n_out >= cfg->conn_out_budget ||
-	       conn->loop->n_held >= cfg->total_budget;
+	       conn_is_over_total(conn, cfg->total_budget);
 }
 
 /* Not just below the limits, or it would go on and off with every request. The total has a narrow gap: what is held for long
@@ -146,7 +155,7 @@ static bool conn_may_resume(const struct mq_conn *conn)
 	const struct mq_loop_config *cfg = &conn->loop->config;
 
 	return conn->n_charged <= cfg->conn_in_budget / 2 && conn->n_out <= cfg->conn_out_budget / 2 &&
-	       conn->loop->n_held <= cfg->total_budget - cfg->total_budget / 8;
+	       !conn_is_over_total(conn, cfg->total_budget - cfg->total_budget / 8 + 1);
 }
 
 static void conn_pause(struct mq_conn *conn)
@@ -159,6 +168,8 @@ static void conn_pause(struct mq_conn *conn)
 	TAILQ_INSERT_TAIL(&loop->paused, conn, pause_link);
 	if (loop->n_held >= loop->config.total_budget)
 		loop->was_over_budget = true;
+	if (loop->n_held >= loop->config.total_budget * HELD_HARD)
+		loop->was_over_hard = true;
 	conn_read_off(conn);
 }
 
@@ -256,9 +267,12 @@ void mq_conns_relieve(struct mq_loop *loop)
 		mq_conn_close(conn, -ENOBUFS);
 	}
 
-	if (!loop->was_over_budget || loop->n_held > cfg->total_budget - cfg->total_budget / 8)
+	if (loop->was_over_hard && loop->n_held < cfg->total_budget * HELD_HARD)
+		loop->was_over_hard = false; /* the modest may go on */
+	else if (loop->was_over_budget && loop->n_held <= cfg->total_budget - cfg->total_budget / 8)
+		loop->was_over_budget = false;
+	else
 		return;
-	loop->was_over_budget = false;
 	for (conn = TAILQ_FIRST(&loop->paused); conn; conn = next) {
 		next = TAILQ_NEXT(conn, pause_link);
 		conn_check_resume(conn);
@@ -370,7 +384,7 @@ static void conn_on_readable(evutil_socket_t fd, short what, void *user)
 	size_t size = conn->n_partial < NET_READ_SIZE ? NET_READ_SIZE : NET_SCRATCH_SIZE;
 	ssize_t n;
 
-	if (conn_state(conn) == CONN_OPEN && loop->n_held >= loop->config.total_budget) {
+	if (conn_state(conn) == CONN_OPEN && conn_is_over_total(conn, loop->config.total_budget)) {
 		conn_pause(conn);
 		return;
 	}

@@ -74,6 +74,7 @@ struct mq_loop {
 	size_t n_held;                    /* bytes of requests in flight, output and what was received but not looked at */
 	size_t n_partial;                 /* bytes of incomplete frames */
 	bool was_over_budget;             /* since when a connection may be paused for the total */
+	bool was_over_hard;               /* likewise, for twice the total */
 	bool is_draining;
 	bool needs_turn;                  /* something was left for another turn */
 	struct evbuffer *outputs[NET_SPARE_OUTPUTS]; /* owned, empty */

@@ -45,7 +45,7 @@ void mq_loop_config_init(struct mq_loop_config *cfg)
 		/* Parked pulls count here too, 4 KiB each: a client with some thousand queues must not block itself. */
 		.conn_in_budget = 32 << 20,
 		.conn_out_budget = 16 << 20,
-		.total_budget = 256 << 20,
+		.total_budget = 64 << 20,
 		.idle_ms = 120 * 1000,
 	};
 }

@@ -27,7 +27,7 @@ struct mq_loop_config {
 	size_t max_frame;             /* bytes; frameMaxLength */
 	size_t conn_in_budget;        /* bytes of unanswered requests per connection before it stops reading */
 	size_t conn_out_budget;       /* bytes of unsent answers per connection before it stops reading */
-	size_t total_budget;          /* bytes in flight per loop before all connections stop reading */
+	size_t total_budget;          /* bytes in flight per loop before who holds more than 64 KiB stops reading; all at twice that */
 	int64_t idle_ms;              /* no byte in either direction for so long closes (120 s); 0: never */
 };
 

@@ -348,31 +348,39 @@ static void unanswered_requests_stop_reading_until_half_is_released(void **state
 	assert_int_equal(stats_of(f).bytes_held, 0);
 }
 
-static void total_budget_stops_every_connection_until_released(void **state)
+static void total_budget_stops_who_holds_much_and_serves_the_modest(void **state)
 {
+	enum { TOTAL = 1 << 20 };
 	struct fixture *f = *state;
-	struct peer *other = calloc(1, sizeof *other);
 	struct mq_conn *conn;
 	int fds[2];
 
-	f->cfg.total_budget = 1000;
-	f->charge = 1000;
+	f->cfg.total_budget = TOTAL;
+	f->cfg.conn_in_budget = 8 * TOTAL;
+	f->charge = TOTAL;
 	start(f, make_pair);
 	make_pair(fds);
-	other->fd = fds[1];
 	assert_int_equal(mq_conn_new(&conn, f->loop, fds[0], &events, f), 0);
 
 	send_pings(f, 1);
 	turns(f->loop, 2);
 	assert_int_equal(f->n_frames, 1);
 	f->charge = 0;
-	write_frame(other->fd, PING, NULL, 0);
+	send_pings(f, 1);
 	turns(f->loop, 3);
-	assert_int_equal(f->n_frames, 1);
-	mq_conn_release(f->conn, 1000);
-	turn_until(f->loop, f->n_frames == 2);
-	close(other->fd);
-	free(other);
+	assert_int_equal(f->n_frames, 1); /* holds all there is: waits */
+	write_frame(fds[1], PING, NULL, 0);
+	turn_until(f->loop, f->n_frames == 2); /* holds nothing: served */
+
+	mq_conn_charge(f->conn, TOTAL);
+	write_frame(fds[1], PING, NULL, 0);
+	turns(f->loop, 3);
+	assert_int_equal(f->n_frames, 2); /* twice the total is the end for everybody */
+	mq_conn_release(f->conn, TOTAL / 2);
+	turn_until(f->loop, f->n_frames == 3);
+	mq_conn_release(f->conn, TOTAL + TOTAL / 2);
+	turn_until(f->loop, f->n_frames == 4);
+	close(fds[1]);
 }
 
 static void stalled_peer_gives_way_when_the_loop_is_over_its_budget(void **state)
@@ -647,7 +655,7 @@ int main(void)
 		TEST(send_on_closed_connection_does_nothing),
 		TEST(peer_that_never_reads_is_not_read_and_resumes),
 		TEST(unanswered_requests_stop_reading_until_half_is_released),
-		TEST(total_budget_stops_every_connection_until_released),
+		TEST(total_budget_stops_who_holds_much_and_serves_the_modest),
 		TEST(stalled_peer_gives_way_when_the_loop_is_over_its_budget),
 		TEST(pushes_to_a_peer_that_never_reads_end_with_the_connection),
 		TEST(incomplete_frames_of_many_are_bounded),
