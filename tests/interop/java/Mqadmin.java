@@ -158,6 +158,7 @@ public final class Mqadmin {
 			m.setKeys("more-" + i);
 			w.send(m, 2);
 		}
+		w.settle();
 		step("topicStatus", "broker-a +2 +0 +3 ", "topicStatus", "-t", topic);
 
 		String consumed = step("consumeMessage", "hello mqadmin", Mqadmin::sorted,

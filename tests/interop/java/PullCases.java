@@ -52,6 +52,7 @@ final class PullCases {
 			w.outcomeOf("empty queue", () -> shown(c.pull(q, "*", 0, 32)));
 			for (int i = 0; i < 10; i++)
 				w.send(World.message(topic, i % 3 == 0 ? "A" : "B", "m" + i), 0);
+			w.settle();
 			w.outcomeOf("all", () -> shown(c.pull(q, "*", 0, 32)));
 			w.outcomeOf("three from 4", () -> shown(c.pull(q, "*", 4, 3)));
 			w.outcomeOf("tag A", () -> shown(c.pull(q, "A", 0, 32)));
@@ -92,6 +93,7 @@ final class PullCases {
 		for (int i = 0; i < 5; i++)
 			w.send(World.message(topic, "A", "late " + i), 0);
 
+		w.settle();
 		w.outcome("min " + w.producer.minOffset(q) + " max " + w.producer.maxOffset(q));
 		w.outcome("search before " + w.producer.searchOffset(q, before)
 				+ " between " + w.producer.searchOffset(q, middle)

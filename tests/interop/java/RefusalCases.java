@@ -38,7 +38,7 @@ final class RefusalCases {
 		p.start();
 		try {
 			w.outcomeOf("body at the limit",
-					() -> p.send(new Message(topic, new byte[limit]), w.queue(topic, 0)).getSendStatus());
+					() -> w.sent(p.send(new Message(topic, new byte[limit]), w.queue(topic, 0))).getSendStatus());
 			w.outcomeOf("body above the limit",
 					() -> p.send(new Message(topic, new byte[limit + 1]), w.queue(topic, 0)).getSendStatus());
 			w.outcomeOf("properties above the limit", () -> {
@@ -63,7 +63,7 @@ final class RefusalCases {
 		try {
 			w.outcomeOf("send", () -> p.send(World.message(none, "A", "x")).getSendStatus());
 			/* With a queue named, the client asks no route once it knows the broker. */
-			World.sent(p.send(World.message(w.topic("known", 1), "A", "x")));
+			w.sent(p.send(World.message(w.topic("known", 1), "A", "x")));
 			w.outcomeOf("send to a queue", () -> p.send(World.message(none, "A", "x"), w.queue(none, 0)).getSendStatus());
 		} finally {
 			p.shutdown();

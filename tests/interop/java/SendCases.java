@@ -12,6 +12,7 @@ import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.LocalTransactionState;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.client.producer.SendStatus;
 import org.apache.rocketmq.client.producer.TransactionListener;
 import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.client.producer.selector.SelectMessageQueueByHash;
@@ -116,7 +117,7 @@ final class SendCases {
 			m.putUserProperty("number", "" + i);
 			batch.add(m);
 		}
-		SendResult r = World.sent(w.producer.send(batch, w.queue(topic, 2)));
+		SendResult r = w.sent(w.producer.send(batch, w.queue(topic, 2)));
 
 		World.checkEqual(r.getMsgId().split(",").length, 30, "number of unique ids");
 		World.checkEqual(r.getOffsetMsgId().split(",").length, 30, "number of offset ids");
@@ -141,7 +142,7 @@ final class SendCases {
 
 		for (int i = 0; i < 24; i++) {
 			String order = "order-" + i % 6;
-			SendResult r = World.sent(w.producer.send(World.message(topic, "A", order + " step " + i / 6),
+			SendResult r = w.sent(w.producer.send(World.message(topic, "A", order + " step " + i / 6),
 					new SelectMessageQueueByHash(), order));
 
 			places.add(order + "@" + r.getMessageQueue().getQueueId());
@@ -176,7 +177,7 @@ final class SendCases {
 						: LocalTransactionState.ROLLBACK_MESSAGE;
 				var r = p.sendMessageInTransaction(World.message(topic, "A", state + " " + i), state);
 
-				World.sent(r);
+				World.checkEqual(r.getSendStatus(), SendStatus.SEND_OK, "send status");
 				states.add(r.getLocalTransactionState().toString());
 			}
 			w.outcome(World.histogram(states));
@@ -243,7 +244,7 @@ final class SendCases {
 		vip.start();
 		try {
 			for (int i = 0; i < 10; i++)
-				World.sent(vip.send(World.message(topic, "A", "vip " + i)));
+				w.sent(vip.send(World.message(topic, "A", "vip " + i)));
 		} finally {
 			vip.shutdown();
 		}

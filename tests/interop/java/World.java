@@ -6,6 +6,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
 
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
@@ -46,6 +47,7 @@ final class World implements AutoCloseable {
 	final DefaultMQProducer producer;
 	private final String prefix; /* of topics and groups, so that runs on one server do not meet */
 	private final List<String> outcomes = new ArrayList<>();
+	private final Map<MessageQueue, Long> ends = new ConcurrentHashMap<>(); /* what answered sends promise, for settle() */
 
 	World(String namesrv, String prefix) throws Exception {
 		this.namesrv = namesrv;
@@ -141,14 +143,25 @@ final class World implements AutoCloseable {
 		return sent(producer.send(m, queue(m.getTopic(), queue)));
 	}
 
-	static SendResult sent(SendResult r) {
+	/** Accepts an answered send of one message or a batch, not of a half message, whose place is elsewhere. */
+	SendResult sent(SendResult r) {
 		check(r.getSendStatus() == SendStatus.SEND_OK, "send status is " + r.getSendStatus());
+		ends.merge(r.getMessageQueue(), r.getQueueOffset() + r.getMsgId().split(",").length, Math::max);
 		return r;
+	}
+
+	/** Waits until everything sent can be read: Apache's broker puts a message into its queue some time after the answer. */
+	void settle() throws Exception {
+		for (var e : ends.entrySet())
+			await("the end of " + e.getKey(), () -> producer.maxOffset(e.getKey()) >= e.getValue());
+		ends.clear();
 	}
 
 	/** Everything in a topic, by queue and in its order, read without a group. */
 	Map<Integer, List<MessageExt>> stored(String topic, int queues) throws Exception {
 		Map<Integer, List<MessageExt>> found = new TreeMap<>();
+
+		settle();
 		DefaultMQPullConsumer c = new DefaultMQPullConsumer(name("reader"));
 
 		c.setNamesrvAddr(namesrv);
