@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "daemons/ctl/load.h"
 #include "libmq/client/admin.h"
@@ -28,6 +29,39 @@ static double ms(double ns)
 	return ns / 1e6;
 }
 
+/* Without memory for it the slice is missing. */
+static void watch_keep(struct bench_watch *w, const struct bench_progress *now, int64_t now_ns)
+{
+	if (w->n_slices == w->slices_capacity) {
+		size_t capacity = w->slices_capacity ? 2 * w->slices_capacity : 64;
+		struct bench_slice *larger = reallocarray(w->slices, capacity, sizeof *larger);
+
+		if (!larger)
+			return;
+		w->slices = larger;
+		w->slices_capacity = capacity;
+	}
+	w->slices[w->n_slices++] = (struct bench_slice){
+		.at = (double)(w->last_ns - w->measure_ns) / 1e9,
+		.seconds = (double)(now_ns - w->last_ns) / 1e9,
+		.messages = now->messages - w->last.messages,
+		.p50_ns = histogram_percentile(now->interval, 50),
+		.p99_ns = histogram_percentile(now->interval, 99),
+		.p999_ns = histogram_percentile(now->interval, 99.9),
+		.max_ns = (int64_t)now->interval->max_ns,
+	};
+}
+
+/* The second is over. */
+static void watch_turn(struct bench_watch *w, const struct bench_progress *now, int64_t now_ns)
+{
+	if (w->keeps_slices)
+		watch_keep(w, now, now_ns);
+	histogram_reset(now->interval);
+	w->last = *now;
+	w->last_ns = now_ns;
+}
+
 static void watch_on_timer(evutil_socket_t fd, short what, void *user)
 {
 	struct bench_watch *w = user;
@@ -35,14 +69,29 @@ static void watch_on_timer(evutil_socket_t fd, short what, void *user)
 	int64_t now_ns = load_now_ns();
 	double seconds = (double)(now_ns - w->last_ns) / 1e9;
 
-	fprintf(stderr, "%6.1f s  %10.0f msg/s  %8.2f MB/s  p50 %.3f ms  p99 %.3f ms  max %.3f ms\n",
-		(double)(now_ns - w->start_ns) / 1e9, (double)(now.messages - w->last.messages) / seconds,
-		(double)(now.bytes - w->last.bytes) / seconds / 1e6,
-		ms((double)histogram_percentile(now.interval, 50)),
-		ms((double)histogram_percentile(now.interval, 99)), ms((double)now.interval->max_ns));
-	histogram_reset(now.interval);
-	w->last = now;
-	w->last_ns = now_ns;
+	if (!w->is_quiet)
+		fprintf(stderr, "%6.1f s  %10.0f msg/s  %8.2f MB/s  p50 %.3f ms  p99 %.3f ms  max %.3f ms\n",
+			(double)(now_ns - w->start_ns) / 1e9,
+			(double)(now.messages - w->last.messages) / seconds,
+			(double)(now.bytes - w->last.bytes) / seconds / 1e6,
+			ms((double)histogram_percentile(now.interval, 50)),
+			ms((double)histogram_percentile(now.interval, 99)), ms((double)now.interval->max_ns));
+	watch_turn(w, &now, now_ns);
+}
+
+void bench_watch_measure(struct bench_watch *w)
+{
+	const struct timeval second = { .tv_sec = 1 };
+	struct bench_progress now = w->progress(w->user);
+	struct timespec wall;
+
+	watch_turn(w, &now, load_now_ns());
+	w->n_slices = 0;
+	w->measure_ns = w->last_ns;
+	clock_gettime(CLOCK_REALTIME, &wall);
+	w->measure_at_ms = (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000;
+	if (w->timer) /* seconds from now on; it stays as it was when this fails */
+		(void)event_add(w->timer, &second);
 }
 
 int bench_watch_start(struct bench_watch *w)
@@ -51,7 +100,7 @@ int bench_watch_start(struct bench_watch *w)
 
 	w->start_ns = w->last_ns = load_now_ns();
 	w->last = w->progress(w->user);
-	if (w->is_quiet)
+	if (w->is_quiet && !w->keeps_slices)
 		return 0;
 	w->timer = event_new(mq_loop_base(w->ctl->loop), -1, EV_PERSIST, watch_on_timer, w);
 	if (!w->timer || event_add(w->timer, &second) < 0) {
@@ -63,9 +112,20 @@ int bench_watch_start(struct bench_watch *w)
 
 void bench_watch_stop(struct bench_watch *w)
 {
+	struct bench_progress now;
+
 	if (w->timer)
 		event_free(w->timer);
 	w->timer = NULL;
+	if (w->keeps_slices) {
+		now = w->progress(w->user);
+		watch_turn(w, &now, load_now_ns());
+	}
+}
+
+void bench_watch_done(struct bench_watch *w)
+{
+	free(w->slices);
 }
 
 bool bench_wait(struct ctl *ctl, const bool *is_done, int64_t timeout_ms)
@@ -116,6 +176,33 @@ int bench_route(struct ctl *ctl, const char *topic, int64_t queues, struct mq_to
 	return 0;
 }
 
+int bench_routes(struct ctl *ctl, const char *topic, unsigned n, int64_t queues, struct bench_routes *ret,
+		 struct mq_failure *f)
+{
+	int r = 0;
+
+	ret->items = calloc(n, sizeof *ret->items);
+	if (!ret->items)
+		return mq_failure_local(f, -ENOMEM, "out of memory");
+	for (unsigned i = 0; i < n && r >= 0; i++) {
+		_cleanup_(freep) char *name = NULL;
+
+		if ((n > 1 ? asprintf(&name, "%s-%u", topic, i + 1) : asprintf(&name, "%s", topic)) < 0)
+			return mq_failure_local(f, -ENOMEM, "out of memory");
+		r = bench_route(ctl, name, queues, &ret->items[i], f);
+		if (r >= 0)
+			ret->n++;
+	}
+	return r;
+}
+
+void bench_routes_done(struct bench_routes *r)
+{
+	for (unsigned i = 0; i < r->n; i++)
+		mq_topic_route_unref(r->items[i]);
+	free(r->items);
+}
+
 /* --- results --- */
 
 static void put_latency(struct mq_json_writer *w, const struct histogram *h)
@@ -135,6 +222,27 @@ static void put_latency(struct mq_json_writer *w, const struct histogram *h)
 		mq_json_member_double(w, percentiles[i].name,
 				      ms((double)histogram_percentile(h, percentiles[i].percent)));
 	mq_json_close_object(w);
+}
+
+static void put_slices(struct mq_json_writer *w, const struct bench_result *r)
+{
+	mq_json_key(w, "slices");
+	mq_json_open_array(w);
+	for (size_t i = 0; i < r->n_slices; i++) {
+		const struct bench_slice *s = &r->slices[i];
+
+		mq_json_open_object(w);
+		mq_json_member_double(w, "at", s->at);
+		mq_json_member_double(w, "max", ms((double)s->max_ns));
+		mq_json_member_i64(w, "messages", (int64_t)s->messages);
+		mq_json_member_double(w, "p50", ms((double)s->p50_ns));
+		mq_json_member_double(w, "p99", ms((double)s->p99_ns));
+		mq_json_member_double(w, "p999", ms((double)s->p999_ns));
+		mq_json_member_double(w, "seconds", s->seconds);
+		mq_json_close_object(w);
+	}
+	mq_json_close_array(w);
+	mq_json_member_i64(w, "startedAtMs", r->started_at_ms);
 }
 
 /* Every option of the verb as it was in force: a result without its parameters is worth little. */
@@ -202,6 +310,8 @@ static int print_json(const struct ctl *ctl, const void *options, const struct b
 	mq_json_member_i64(&j.w, "messages", (int64_t)r->messages);
 	mq_json_member_double(&j.w, "messagesPerSecond", (double)r->messages / r->seconds);
 	mq_json_member_double(&j.w, "seconds", r->seconds);
+	if (r->n_slices > 0)
+		put_slices(&j.w, r);
 	mq_json_member_i64(&j.w, "unsent", (int64_t)r->unsent);
 	mq_json_close_object(&j.w);
 	mq_json_close_object(&j.w);

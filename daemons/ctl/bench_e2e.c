@@ -160,7 +160,8 @@ static int cmd_e2e(struct ctl *ctl, const void *options, char **operands, unsign
 		.from_end = true,
 	};
 	struct load_config load_cfg = {
-		.topic = o->topic,
+		.routes = &route,
+		.n_routes = 1,
 		.group = "mqctl-bench",
 		.connections = (unsigned)o->connections,
 		.in_flight = (unsigned)o->in_flight,
@@ -177,7 +178,7 @@ static int cmd_e2e(struct ctl *ctl, const void *options, char **operands, unsign
 		return ctl_fail(ctl, &f);
 	readers_cfg.route = route;
 	if (readers_new(&readers, ctl, &readers_cfg, on_record, &e, &f) < 0 ||
-	    load_new(&l, ctl->loop, route, &load_cfg, o->common.timeout_ms, &f) < 0)
+	    load_new(&l, ctl->loop, &load_cfg, o->common.timeout_ms, &f) < 0)
 		return ctl_fail(ctl, &f);
 	return run(ctl, o, l, readers, &e);
 }

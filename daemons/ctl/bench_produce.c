@@ -11,8 +11,8 @@ enum { DRAIN_MS = 10000 }; /* for the answers under way at the end */
 struct produce_options {
 	struct common_options common;
 	const char *topic, *group;
-	int64_t connections, in_flight, size, duration_ms, warmup_ms, messages, batch, rate, queues;
-	bool quiet;
+	int64_t connections, in_flight, size, duration_ms, warmup_ms, messages, batch, rate, queues, topics;
+	bool quiet, random, slices;
 };
 
 #define PRODUCE(member) offsetof(struct produce_options, member)
@@ -20,6 +20,8 @@ struct produce_options {
 static const struct arg_line produce_lines[] = {
 	{ 't', "topic", ARG_TEXT, "TOPIC", PRODUCE(topic), "mqbench", 0, 0, NULL,
 	  "topic to send to; created when it is not there" },
+	{ 0, "topics", ARG_INT, "N", PRODUCE(topics), "1", 1, 10000, NULL,
+	  "send to N topics in turn, TOPIC-1 to TOPIC-N" },
 	{ 0, "queues", ARG_INT, "N", PRODUCE(queues), "8", 1, 65535, NULL,
 	  "queues per broker of a topic that is created" },
 	{ 'c', "connections", ARG_INT, "N", PRODUCE(connections), "4", 1, 10000, NULL,
@@ -29,6 +31,8 @@ static const struct arg_line produce_lines[] = {
 	{ 's', "size", ARG_SIZE, "BYTES", PRODUCE(size), "1k", 1, 4194304, NULL, "size of a body" },
 	{ 'B', "batch", ARG_INT, "N", PRODUCE(batch), "1", 1, TEMPLATE_BATCH_MAX, NULL,
 	  "messages per request" },
+	{ 0, "random", ARG_FLAG, NULL, PRODUCE(random), NULL, 0, 0, NULL,
+	  "bodies of random bytes, which nobody can compress, in place of a repeated text" },
 	{ 'r', "rate", ARG_INT, "N", PRODUCE(rate), "0", 0, 100000000, NULL,
 	  "messages per second, in an open loop: latency counts from when a message was due; 0: as fast as "
 	  "answers come" },
@@ -40,6 +44,8 @@ static const struct arg_line produce_lines[] = {
 	  "load before measuring; not with --messages" },
 	{ 'g', "group", ARG_TEXT, "GROUP", PRODUCE(group), "mqctl-bench", 0, 0, NULL,
 	  "producer group that the broker sees" },
+	{ 0, "slices", ARG_FLAG, NULL, PRODUCE(slices), NULL, 0, 0, NULL,
+	  "with -o json: also the messages and latencies of each second" },
 	{ 0, "quiet", ARG_FLAG, NULL, PRODUCE(quiet), NULL, 0, 0, NULL, "no progress lines" },
 };
 
@@ -75,15 +81,17 @@ static struct span span_now(struct load *l)
 	};
 }
 
-static void measure(struct ctl *ctl, const struct produce_options *o, struct load *l, struct span *start,
-		    struct span *end)
+static void measure(struct ctl *ctl, const struct produce_options *o, struct load *l,
+		    struct bench_watch *watch, struct span *start, struct span *end)
 {
 	bool was_interrupted = false;
 
+	bench_watch_measure(watch);
 	load_start(l);
 	if (o->messages == 0 && o->warmup_ms > 0) {
 		was_interrupted = bench_wait(ctl, load_is_done(l), o->warmup_ms);
 		load_reset(l);
+		bench_watch_measure(watch);
 		*start = span_now(l);
 	}
 	if (!was_interrupted)
@@ -98,13 +106,19 @@ static void measure(struct ctl *ctl, const struct produce_options *o, struct loa
 static int run(struct ctl *ctl, const struct produce_options *o, struct load *l)
 {
 	struct produce produce = { l, o };
-	struct bench_watch watch = { .ctl = ctl, .progress = progress, .user = &produce, .is_quiet = o->quiet };
+	_cleanup_(bench_watch_done) struct bench_watch watch = {
+		.ctl = ctl,
+		.progress = progress,
+		.user = &produce,
+		.is_quiet = o->quiet,
+		.keeps_slices = o->slices,
+	};
 	struct span start = span_now(l), end;
 	struct bench_result result;
 
 	if (bench_watch_start(&watch) < 0)
 		return ctl_no_memory();
-	measure(ctl, o, l, &start, &end);
+	measure(ctl, o, l, &watch, &start, &end);
 	bench_watch_stop(&watch);
 	if (load_failure(l))
 		return ctl_fail(ctl, load_failure(l));
@@ -117,6 +131,9 @@ static int run(struct ctl *ctl, const struct produce_options *o, struct load *l)
 		.errors = end.errors - start.errors,
 		.unsent = end.unsent,
 		.latency = &load_stats(l)->latency,
+		.slices = watch.slices,
+		.n_slices = watch.n_slices,
+		.started_at_ms = watch.measure_at_ms,
 		.cpu_seconds = end.cpu_seconds - start.cpu_seconds,
 		.first_error = load_stats(l)->errors > 0 ? &load_stats(l)->first_error : NULL,
 	};
@@ -126,10 +143,9 @@ static int run(struct ctl *ctl, const struct produce_options *o, struct load *l)
 static int cmd_produce(struct ctl *ctl, const void *options, char **operands, unsigned n_operands)
 {
 	const struct produce_options *o = options;
-	_cleanup_(mq_topic_route_unrefp) struct mq_topic_route *route = NULL;
+	_cleanup_(bench_routes_done) struct bench_routes routes = {};
 	_cleanup_(load_freep) struct load *l = NULL;
 	struct load_config cfg = {
-		.topic = o->topic,
 		.group = o->group,
 		.connections = (unsigned)o->connections,
 		.in_flight = (unsigned)o->in_flight,
@@ -137,11 +153,15 @@ static int cmd_produce(struct ctl *ctl, const void *options, char **operands, un
 		.size = (size_t)o->size,
 		.rate = (double)o->rate,
 		.messages = (uint64_t)o->messages,
+		.has_random_bodies = o->random,
 	};
 	struct mq_failure f;
 
-	if (bench_route(ctl, o->topic, o->queues, &route, &f) < 0 ||
-	    load_new(&l, ctl->loop, route, &cfg, o->common.timeout_ms, &f) < 0)
+	if (bench_routes(ctl, o->topic, (unsigned)o->topics, o->queues, &routes, &f) < 0)
+		return ctl_fail(ctl, &f);
+	cfg.routes = routes.items;
+	cfg.n_routes = routes.n;
+	if (load_new(&l, ctl->loop, &cfg, o->common.timeout_ms, &f) < 0)
 		return ctl_fail(ctl, &f);
 	return run(ctl, o, l);
 }

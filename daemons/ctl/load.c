@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -24,17 +25,24 @@ enum {
 	READ_MAX = MQ_FRAME_MAX_DEFAULT,
 	OUT_MAX = 4 << 20,         /* bytes waiting for the kernel before a connection counts as full */
 	TICK_MIN_NS = 20000,       /* the schedule is looked at no more often */
+	RANDOM_SIZE = 16 << 20,    /* random bodies are pieces of so many bytes: a compressor sees 64 KiB at once */
 };
 
 static const char stamp_mark[8] = "mqbench ";
 
+/* What the connections to a broker send. */
+struct load_broker {
+	struct template *templates; /* owned; one per queue of each topic */
+	unsigned n_templates;
+};
+
 struct load_conn {
 	struct load *load;
+	struct load_broker *broker; /* borrowed */
 	int fd;
 	struct event *readable, *writable; /* owned */
 	char where[320];
-	struct template *templates; /* owned; one per queue of the broker */
-	unsigned n_templates, next_template;
+	unsigned next_template;
 	uint64_t next_request;      /* index in the schedule of this connection */
 	/* Requests without an answer: slot i has opaque BASE + i. */
 	int64_t *due_ns;            /* owned; when the request in the slot was due; -1: free */
@@ -49,8 +57,11 @@ struct load_conn {
 struct load {
 	struct mq_loop *loop;
 	struct load_config cfg;
+	struct load_broker *brokers; /* owned; as in the first route */
 	struct load_conn *conns;    /* owned */
 	unsigned n_conns;
+	char *random;               /* owned; RANDOM_SIZE, only with random bodies */
+	uint64_t random_state;
 	struct load_stats stats;
 	int timer_fd;
 	struct event *timer;        /* owned; only with a rate */
@@ -165,21 +176,36 @@ static int out_reserve(struct load_conn *c, size_t n)
 	return 0;
 }
 
+static uint64_t next_random(uint64_t *state) /* xorshift64 */
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+static void write_random(struct load *l, char *body)
+{
+	memcpy(body, l->random + next_random(&l->random_state) % (RANDOM_SIZE - l->cfg.size), l->cfg.size);
+}
+
 static int conn_put_request(struct load_conn *c, int64_t due_ns, int64_t born_at_ms)
 {
 	struct load *l = c->load;
-	const struct template *t = &c->templates[c->next_template];
+	const struct template *t = &c->broker->templates[c->next_template];
 	unsigned slot;
 	char *out;
 
 	if (out_reserve(c, t->n) < 0)
 		return -ENOMEM;
-	c->next_template = (c->next_template + 1) % c->n_templates;
+	c->next_template = (c->next_template + 1) % c->broker->n_templates;
 	slot = c->free_slots[--c->n_free];
 	c->due_ns[slot] = due_ns;
 	c->next_request++;
 	out = c->out + c->n_out;
 	template_write(t, out, TEMPLATE_OPAQUE_BASE + slot, born_at_ms, l->n_unique);
+	for (unsigned i = 0; l->random && i < t->n_messages; i++)
+		write_random(l, out + t->body_at[i]);
 	for (unsigned i = 0; l->cfg.stamp_run && i < t->n_messages; i++)
 		write_stamp(out + t->body_at[i], l->cfg.stamp_run, due_ns);
 	c->n_out += t->n;
@@ -461,17 +487,33 @@ static int conn_init(struct load_conn *c, struct load *l, const struct mq_topic_
 	c->writable = event_new(base, c->fd, EV_WRITE, conn_on_writable, c);
 	c->due_ns = calloc(n, sizeof *c->due_ns);
 	c->free_slots = calloc(n, sizeof *c->free_slots);
-	c->templates = calloc((size_t)b->n_write, sizeof *c->templates);
-	if (!c->readable || !c->writable || !c->due_ns || !c->free_slots || !c->templates ||
-	    event_add(c->readable, NULL) < 0)
+	if (!c->readable || !c->writable || !c->due_ns || !c->free_slots || event_add(c->readable, NULL) < 0)
 		return mq_failure_local(f, -ENOMEM, "out of memory");
 	for (unsigned i = 0; i < n; i++) {
 		c->due_ns[i] = -1;
 		c->free_slots[c->n_free++] = n - 1 - i;
 	}
+	return 0;
+}
+
+static bool broker_takes(const struct mq_topic_broker *b)
+{
+	return b && b->has_master && (b->perm & MQ_PERM_BIT_WRITE) && b->n_write > 0;
+}
+
+static int add_templates(struct load *l, struct load_broker *lb, const char *topic,
+			 const struct mq_topic_broker *b, struct mq_failure *f)
+{
+	size_t n = lb->n_templates + (size_t)b->n_write;
+	struct template *larger = realloc(lb->templates, n * sizeof *larger);
+	int r;
+
+	if (!larger)
+		return mq_failure_local(f, -ENOMEM, "out of memory");
+	lb->templates = larger;
 	for (int32_t q = 0; q < b->n_write; q++) {
 		struct template_config cfg = {
-			.topic = l->cfg.topic,
+			.topic = topic,
 			.group = l->cfg.group,
 			.broker = b->name,
 			.queue_id = q,
@@ -480,25 +522,39 @@ static int conn_init(struct load_conn *c, struct load *l, const struct mq_topic_
 			.process = l->process,
 		};
 
-		r = template_init(&c->templates[c->n_templates], &cfg);
+		r = template_init(&lb->templates[lb->n_templates], &cfg);
 		if (r < 0)
 			return mq_failure_local(f, r,
 						"cannot build a request of %u messages of %zu bytes: %s",
 						l->cfg.batch, l->cfg.size, strerror(-r));
-		c->n_templates++;
+		lb->n_templates++;
 	}
 	return 0;
 }
 
-static bool broker_takes(const struct mq_topic_broker *b)
+static int load_init_brokers(struct load *l, struct mq_failure *f)
 {
-	return b->has_master && (b->perm & MQ_PERM_BIT_WRITE) && b->n_write > 0;
+	const struct mq_topic_route *first = l->cfg.routes[0];
+	int r = 0;
+
+	l->brokers = calloc(first->n_brokers + 1, sizeof *l->brokers);
+	if (!l->brokers)
+		return mq_failure_local(f, -ENOMEM, "out of memory");
+	for (unsigned i = 0; i < first->n_brokers; i++)
+		for (unsigned t = 0; t < l->cfg.n_routes && r >= 0; t++) {
+			const struct mq_topic_route *route = l->cfg.routes[t];
+			const struct mq_topic_broker *b = mq_topic_route_find(route, first->brokers[i].name);
+
+			if (broker_takes(b))
+				r = add_templates(l, &l->brokers[i], route->topic, b, f);
+		}
+	return r;
 }
 
 /* Connections go to the brokers in turn. */
-static int load_connect(struct load *l, const struct mq_topic_route *route, int64_t timeout_ms,
-			struct mq_failure *f)
+static int load_connect(struct load *l, int64_t timeout_ms, struct mq_failure *f)
 {
+	const struct mq_topic_route *route = l->cfg.routes[0];
 	unsigned before, at = 0;
 	int r = 0;
 
@@ -508,16 +564,17 @@ static int load_connect(struct load *l, const struct mq_topic_route *route, int6
 			if (!broker_takes(&route->brokers[i]))
 				continue;
 			l->n_conns++;
+			l->conns[at].broker = &l->brokers[i];
 			r = conn_init(&l->conns[at], l, &route->brokers[i], timeout_ms, f);
-			/* Another broker starts with another of its queues, or small runs would all use the
-			 * first ones. */
-			if (r >= 0)
-				l->conns[at].next_template = at % l->conns[at].n_templates;
+			/* They start at queues far from each other: small runs would else use the first ones
+			 * only, and large ones would go through the queues as one crowd. */
+			l->conns[at].next_template = (unsigned)((uint64_t)at * l->brokers[i].n_templates /
+								l->cfg.connections);
 			at++;
 		}
 	} while (r >= 0 && l->n_conns > before && at < l->cfg.connections);
 	if (r >= 0 && l->n_conns == 0)
-		return mq_failure_local(f, -EACCES, "topic %s has no queue that takes messages", l->cfg.topic);
+		return mq_failure_local(f, -EACCES, "topic %s has no queue that takes messages", route->topic);
 	return r;
 }
 
@@ -530,8 +587,24 @@ static int load_make_timer(struct load *l)
 	return l->timer && event_add(l->timer, NULL) == 0 ? 0 : -ENOMEM;
 }
 
-int load_new(struct load **ret, struct mq_loop *loop, const struct mq_topic_route *route,
-	     const struct load_config *cfg, int64_t timeout_ms, struct mq_failure *f)
+static int load_make_random(struct load *l)
+{
+	l->random = malloc(RANDOM_SIZE);
+	if (!l->random)
+		return -ENOMEM;
+	for (size_t at = 0; at < RANDOM_SIZE;) {
+		ssize_t n = getrandom(l->random + at, RANDOM_SIZE - at, 0);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		at += n > 0 ? (size_t)n : 0;
+	}
+	l->random_state = l->process | 1;
+	return 0;
+}
+
+int load_new(struct load **ret, struct mq_loop *loop, const struct load_config *cfg, int64_t timeout_ms,
+	     struct mq_failure *f)
 {
 	_cleanup_(load_freep) struct load *l = calloc(1, sizeof *l);
 	int r;
@@ -547,9 +620,16 @@ int load_new(struct load **ret, struct mq_loop *loop, const struct mq_topic_rout
 		return mq_failure_local(f, -ENOMEM, "out of memory");
 	for (unsigned i = 0; i < cfg->connections; i++)
 		l->conns[i].fd = -1;
-	r = load_connect(l, route, timeout_ms, f);
+	r = load_init_brokers(l, f);
+	if (r >= 0)
+		r = load_connect(l, timeout_ms, f);
 	if (r < 0)
 		return r;
+	if (cfg->has_random_bodies) {
+		r = load_make_random(l);
+		if (r < 0)
+			return mq_failure_local(f, r, "cannot make random bodies: %s", strerror(-r));
+	}
 	if (cfg->rate > 0) {
 		l->request_ns = 1e9 * cfg->batch / cfg->rate;
 		r = load_make_timer(l);
@@ -568,9 +648,6 @@ static void conn_done(struct load_conn *c)
 		event_free(c->writable);
 	if (c->fd >= 0)
 		close(c->fd);
-	for (unsigned i = 0; i < c->n_templates; i++)
-		template_done(&c->templates[i]);
-	free(c->templates);
 	free(c->due_ns);
 	free(c->free_slots);
 	free(c->out);
@@ -584,6 +661,13 @@ struct load *load_free(struct load *l)
 	for (unsigned i = 0; i < l->n_conns; i++)
 		conn_done(&l->conns[i]);
 	free(l->conns);
+	for (unsigned i = 0; l->brokers && i < l->cfg.routes[0]->n_brokers; i++) {
+		for (unsigned t = 0; t < l->brokers[i].n_templates; t++)
+			template_done(&l->brokers[i].templates[t]);
+		free(l->brokers[i].templates);
+	}
+	free(l->brokers);
+	free(l->random);
 	if (l->timer)
 		event_free(l->timer);
 	if (l->timer_fd >= 0)

@@ -14,13 +14,17 @@
 struct load;
 
 struct load_config {
-	const char *topic, *group;
-	unsigned connections;   /* spread over the brokers of the route */
+	const char *group;
+	/* Topics to send to, in turn, queue by queue; borrowed, each, until load_free(). */
+	struct mq_topic_route *const *routes;
+	unsigned n_routes;
+	unsigned connections;   /* spread over the brokers of the first route */
 	unsigned in_flight;     /* requests without an answer, per connection */
 	unsigned batch;         /* messages per request; 1: single sends */
 	size_t size;            /* bytes of a body */
 	double rate;            /* messages per second over all; 0: as fast as answers come */
 	uint64_t messages;      /* stop after so many; 0: never */
+	bool has_random_bodies; /* each body another piece of random bytes, not the same text */
 	uint32_t stamp_run;     /* not 0: bodies begin with a stamp of this run, see load_read_stamp() */
 };
 
@@ -36,9 +40,9 @@ struct load_stats {
 	struct mq_failure first_error;
 };
 
-/* Connects; the route must have queues to send to. -errno with *f. The route is borrowed until load_free(). */
-int load_new(struct load **ret, struct mq_loop *loop, const struct mq_topic_route *route,
-	     const struct load_config *cfg, int64_t timeout_ms, struct mq_failure *f) _must_check_;
+/* Connects; the routes must have queues to send to. -errno with *f. */
+int load_new(struct load **ret, struct mq_loop *loop, const struct load_config *cfg, int64_t timeout_ms,
+	     struct mq_failure *f) _must_check_;
 struct load *load_free(struct load *l);
 DEFINE_CLEANUP(struct load *, load_free)
 

@@ -554,6 +554,57 @@ static void measurements_are_printed_as_json(void **state)
 	assert_error(mqctl("bench", "consume", "-t", "emptybench"), 66, "fill it with");
 }
 
+static int64_t messages_in(const char *topic)
+{
+	json_t *json = json_of(assert_ok(mqctl("bench", "consume", "-t", topic, "-o", "json", "--quiet")));
+	int64_t n = json_integer_value(json_object_get(json_object_get(json, "result"), "messages"));
+
+	json_decref(json);
+	return n;
+}
+
+static void a_load_goes_to_several_topics_and_is_told_by_the_second(void **state)
+{
+	json_t *json, *slices, *slice;
+	int64_t sum = 0;
+	size_t i;
+
+	json = json_of(assert_ok(mqctl("bench", "produce", "-t", "many", "--topics", "2", "--queues", "3",
+				       "--connections", "2", "--messages", "600", "--slices", "-o", "json",
+				       "--quiet")));
+	slices = json_object_get(json_object_get(json, "result"), "slices");
+	assert_true(json_array_size(slices) > 0);
+	json_array_foreach(slices, i, slice)
+	{
+		sum += json_integer_value(json_object_get(slice, "messages"));
+		assert_true(json_number_value(json_object_get(slice, "max")) >=
+			    json_number_value(json_object_get(slice, "p999")));
+	}
+	assert_int_equal(sum, 600);
+	json_decref(json);
+	assert_int_equal(messages_in("many-1"), 300);
+	assert_int_equal(messages_in("many-2"), 300);
+	assert_error(mqctl("bench", "consume", "-t", "many"), 66, "does not exist");
+	json = json_of(assert_ok(mqctl("topic", "describe", "many-2", "-o", "json")));
+	assert_int_equal(json_array_size(json), 3);
+	json_decref(json);
+}
+
+static void random_bodies_differ(void **state)
+{
+	const struct run *run;
+	const char *first, *second;
+
+	assert_ok(mqctl("bench", "produce", "-t", "random", "--queues", "1", "--connections", "1", "--size", "40",
+			"--messages", "2", "--random", "--quiet"));
+	run = assert_ok(mqctl("tail", "random", "--from-beginning", "-o", "json"));
+	first = strstr(run->out, "bodyBase64");
+	assert_non_null(first);
+	second = strstr(first + 1, "bodyBase64");
+	assert_non_null(second);
+	assert_memory_not_equal(first, second, strlen("bodyBase64\":\"") + 40);
+}
+
 static void a_rate_is_kept_and_everything_arrives(void **state)
 {
 	const struct run *run;
@@ -611,6 +662,8 @@ int main(void)
 		cmocka_unit_test(a_server_that_says_nothing_is_a_timeout),
 		cmocka_unit_test(the_next_namesrv_helps_out),
 		cmocka_unit_test(measurements_are_printed_as_json),
+		cmocka_unit_test(a_load_goes_to_several_topics_and_is_told_by_the_second),
+		cmocka_unit_test(random_bodies_differ),
 		cmocka_unit_test(a_rate_is_kept_and_everything_arrives),
 		cmocka_unit_test(a_broker_of_this_machine_is_reached_through_its_socket),
 		cmocka_unit_test(without_the_socket_tcp_is_used),
