@@ -24,16 +24,19 @@ struct round {
 	unsigned n_records;
 	size_t bytes;
 	struct store_turn_list done;   /* turns whose last op was decided */
-	unsigned n_taken;
+	unsigned n_taken, n_done;
+	int64_t due_first_ms;          /* the earliest row of `due` in the batch, INT64_MAX without any */
 	size_t n_grown, n_grown_max;
 	struct grown *grown;           /* `few`, or owned when an op has more records than that */
 	int64_t taken[ROUND_RECORDS];  /* half messages that ops of this batch end */
+	struct store_due dues[ROUND_RECORDS]; /* rows of `due` that ops of this batch do: n_done */
 	struct grown few[ROUND_RECORDS];
 };
 
 static void round_init(struct round *r)
 {
-	r->n_records = r->n_taken = 0;
+	r->n_records = r->n_taken = r->n_done = 0;
+	r->due_first_ms = INT64_MAX;
 	r->bytes = r->n_grown = 0;
 	r->grown = r->few;
 	r->n_grown_max = N_ELEMENTS(r->few);
@@ -113,6 +116,14 @@ static int half_check(struct store *s, const struct round *r, int64_t locator)
 	return text ? -EIO : row ? 0 : -ENOENT;
 }
 
+static int op_check_due(struct store *s, const struct round *r, const struct store_due *due)
+{
+	for (unsigned i = 0; i < r->n_done; i++)
+		if (r->dues[i].at_ms == due->at_ms && r->dues[i].kind == due->kind && r->dues[i].locator == due->locator)
+			return -ENOENT;
+	return due_check(s, due);
+}
+
 enum { OP_PARK = 1 };
 
 /* 0: can be staged; OP_PARK; or why it is refused. */
@@ -137,6 +148,8 @@ static int op_prepare(struct store *s, struct round *r, const struct store_op *o
 	result = round_reserve(r, op);
 	if (result == 0 && op->take_half >= 0)
 		result = half_check(s, r, op->take_half);
+	if (result == 0 && op->take_due.kind != STORE_DUE_NONE)
+		result = op_check_due(s, r, &op->take_due);
 	if (result < 0)
 		return result;
 	for (unsigned i = 0; i < op->n_records; i++) {
@@ -153,6 +166,18 @@ static void op_park(struct store *s, struct store_op *op)
 	for (unsigned i = 0; i < op->n_records; i++)
 		op->records[i].queue->n_parked++;
 	STAILQ_INSERT_TAIL(&s->parked, op, stage_link);
+}
+
+/* Before the record itself: its tag hash may say when it is due. */
+static void record_stage_due(struct store *s, struct round *r, struct store_record *rec)
+{
+	if (rec->due_after_ms > 0)
+		rec->due_at_ms = r->now_ms + rec->due_after_ms;
+	if (rec->due_kind == STORE_DUE_MESSAGE)
+		rec->tag_hash = rec->due_at_ms;
+	due_put(s->batch, s, &(struct store_due){ rec->due_at_ms, rec->due_kind, rec->locator });
+	if (rec->due_at_ms < r->due_first_ms)
+		r->due_first_ms = rec->due_at_ms;
 }
 
 static void record_stage(struct store *s, struct round *r, struct store_record *rec)
@@ -181,6 +206,8 @@ static void record_stage(struct store *s, struct round *r, struct store_record *
 	rec->store_at_ms = q->last_at_ms;
 	mq_record_patch(rec->head, rec->queue_offset, rec->locator, rec->store_at_ms);
 
+	if (rec->due_kind != STORE_DUE_NONE)
+		record_stage_due(s, r, rec);
 	record_key(key, q->number, rec->queue_offset);
 	mq_put64(tag_hash, (uint64_t)rec->tag_hash);
 	rocksdb_writebatch_putv_cf(s->batch, q->family->cf, N_ELEMENTS(keys), keys, key_sizes, N_ELEMENTS(parts), parts, sizes);
@@ -222,6 +249,10 @@ static void op_stage(struct store *s, struct round *r, struct store_op *op)
 		mq_put64(locator, (uint64_t)op->take_half);
 		rocksdb_writebatch_delete_cf(s->batch, s->cf[CF_HALF], locator, sizeof locator);
 		r->taken[r->n_taken++] = op->take_half;
+	}
+	if (op->take_due.kind != STORE_DUE_NONE) {
+		due_delete(s->batch, s, &op->take_due);
+		r->dues[r->n_done++] = op->take_due;
 	}
 	STAILQ_INSERT_TAIL(&r->staged, op, stage_link);
 }
@@ -317,6 +348,10 @@ static void round_run(struct store *s, struct round *r)
 	rocksdb_writebatch_clear(s->batch);
 	if (result == 0)
 		round_publish(s, r);
+	if (result == 0 && r->due_first_ms < INT64_MAX)
+		due_note(s, r->due_first_ms);
+	else
+		r->due_first_ms = INT64_MAX;
 	while ((op = STAILQ_FIRST(&r->staged))) {
 		int op_result = result;
 
@@ -336,6 +371,8 @@ static void round_finish(struct store *s, struct round *r)
 	if (s->cfg.on_append)
 		for (size_t i = 0; i < r->n_grown; i++)
 			s->cfg.on_append(s->cfg.user, r->grown[i].queue, r->grown[i].new_max);
+	if (s->cfg.on_due && r->due_first_ms < INT64_MAX)
+		s->cfg.on_due(s->cfg.user, r->due_first_ms);
 	while ((turn = STAILQ_FIRST(&r->done))) {
 		STAILQ_REMOVE_HEAD(&r->done, link);
 		if (s->cfg.sync_flush && turn->wants_sync)

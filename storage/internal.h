@@ -1,7 +1,7 @@
 /* What the files of storage/ share. Daemons include store.h only.
  *
  * Locks, in the order in which they may be taken: append_lock, offsets_lock, queues_lock, spares_lock, then any of the small ones
- * (pending_lock, flush_lock, sync_lock, state_lock, jobs_lock), which are never held while another is taken. */
+ * (pending_lock, flush_lock, sync_lock, state_lock, jobs_lock, due_lock), which are never held while another is taken. */
 #pragma once
 
 #include <pthread.h>
@@ -39,6 +39,7 @@ struct store_queue {
 	UT_hash_handle by_name, by_number;
 	SLIST_ENTRY(store_queue) link;
 	int32_t queue_id;
+	bool keeps_due;              /* of one of store_config.due_topics */
 
 	uint32_t number;             /* 0 before the first record. Written with append_lock and queues_lock held, read with either */
 	struct store_family *family; /* as number; NULL when nothing is stored. Owned, unless shared */
@@ -119,6 +120,10 @@ struct store {
 	struct store_family *shared[SHARED_FAMILIES];
 	unsigned n_spares, n_own, n_wanted, shared_wanted; /* n_own: families of one queue, spares included */
 	uint32_t next_family;
+
+	pthread_mutex_t due_lock; /* protects the next two */
+	int64_t due_from_ms;      /* no row is due earlier: a scan does not pass over what was deleted */
+	int64_t due_noted_ms;     /* the earliest row that was written since the last scan began */
 
 	pthread_mutex_t offsets_lock; /* protects the next two */
 	struct offset_row *offsets;
@@ -300,6 +305,16 @@ void readers_stop(struct store *s);
 
 /* ---- index.c ---- */
 void index_put(rocksdb_writebatch_t *batch, struct store *s, const struct store_record *r);
+
+/* ---- due.c ---- */
+void due_put(rocksdb_writebatch_t *batch, struct store *s, const struct store_due *due);
+void due_delete(rocksdb_writebatch_t *batch, struct store *s, const struct store_due *due);
+/* 0: the row is there; -ENOENT, -EIO. */
+int due_check(struct store *s, const struct store_due *due) _must_check_;
+/* After the write, before on_due(): rows from at_ms on are there. */
+void due_note(struct store *s, int64_t at_ms);
+/* How far retention may go: the first record of a queue in [min, new_min) that still waits, or new_min. Negative: -EIO. May read the disk. */
+int64_t due_limit(struct store *s, struct store_queue *q, int64_t new_min) _must_check_;
 
 /* ---- offsets.c ---- */
 int offsets_load(struct store *s, struct mq_error *err) _must_check_;

@@ -16,7 +16,7 @@
  *   index         hour (4) hash (8) store time (8) locator (8)              empty
  *   offsets       group 0x00 topic 0x00 queue id (4)                        committed offset (8)
  *   meta          kind 0x00 name                                            by kind, see below
- *   due           due time (8) kind (1) locator (8)                         no rows yet: reserved for delayed messages
+ *   due           due time (8) kind (1) locator (8)                         empty
  *   half          locator (8)                                               empty
  *   default       no rows
  *
@@ -25,7 +25,8 @@
  * below the minimum may still be in files and do not count. An f<n> that no row names is a spare when it is empty, else what a
  * deleted queue left; both belong to nobody.
  * The wire record is that of the protocol (libmq/wire/record.h): it ends with the value and repeats queue id, queue offset, locator
- * and topic. Store times of a queue never go back. The tag hash is Java's hashCode() of the TAGS property, 0 without one.
+ * and topic. Store times of a queue never go back. The tag hash is Java's hashCode() of the TAGS property, 0 without one; of a
+ * record that waits in `due` with kind 1 it is the due time.
  *
  * Locator: queue number (23 bits) << 40 | queue offset (40 bits). One 63-bit number names one stored message; the protocol calls
  * it commitLogOffset or physical offset.
@@ -38,6 +39,9 @@
  * offsets: neither group nor topic holds a zero byte.
  *
  * half: a prepared transaction that is neither committed nor rolled back; the row goes in the batch of what ends it.
+ *
+ * due: what happens at a time, in the order in which it happens; put in the batch of the record that the locator names, and deleted
+ * in the batch of what it leads to. Kind 1: the record is a message for another queue, which its properties name.
  *
  * Kinds of the meta family. The store's own begin with a dot:
  *   kind     name                          value

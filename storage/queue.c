@@ -22,6 +22,14 @@ static struct store_queue *queue_lookup(struct store *s, const char *key, size_t
 	return q;
 }
 
+static bool queue_keeps_due(const struct store *s, struct mq_slice topic)
+{
+	for (const char *const *t = s->cfg.due_topics; t && *t; t++)
+		if (mq_slice_is(topic, *t))
+			return true;
+	return false;
+}
+
 /* queues_lock held for writing, or nobody else knows the store yet. */
 static struct store_queue *queue_add(struct store *s, const char *key, size_t n_key)
 {
@@ -33,6 +41,7 @@ static struct store_queue *queue_add(struct store *s, const char *key, size_t n_
 	q->queue_id = (int32_t)mq_get32(key);
 	q->n_key = n_key;
 	memcpy(q->key, key, n_key);
+	q->keeps_due = queue_keeps_due(s, store_queue_topic(q));
 	atomic_init(&q->first_at_ms, -1);
 	HASH_ADD_KEYPTR(by_name, s->by_name, q->key, (unsigned)n_key, q);
 	SLIST_INSERT_HEAD(&s->all, q, link);

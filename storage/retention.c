@@ -181,6 +181,9 @@ static int pass_move_min(struct pass *p, struct store_queue *q, int64_t new_min)
 {
 	int r;
 
+	new_min = due_limit(p->s, q, new_min);
+	if (new_min < 0)
+		return (int)new_min;
 	append_lock(p->s);
 	r = queue_move_min(p->s, q, new_min);
 	append_unlock(p->s);
@@ -207,6 +210,24 @@ static int pass_drop_files(struct pass *p, struct store_queue *q)
 
 /* ---- the kinds of expiry ---- */
 
+static bool queue_is_idle(const struct pass *p, const struct store_queue *q)
+{
+	return q->n_parked == 0 && q->last_at_ms < p->cutoff_ms && q->next_offset > atomic_load(&q->min);
+}
+
+/* The end of what may go of an idle queue. Negative: -EIO. */
+static int64_t pass_idle_limit(struct pass *p, struct store_queue *q)
+{
+	bool is_idle;
+
+	if (!q->keeps_due)
+		return INT64_MAX;
+	append_lock(p->s);
+	is_idle = queue_is_idle(p, q);
+	append_unlock(p->s);
+	return is_idle ? due_limit(p->s, q, INT64_MAX) : 0;
+}
+
 /* Queues of which nothing is young enough any more. */
 static int pass_empty_idle_queues(struct pass *p, bool is_shared)
 {
@@ -218,11 +239,15 @@ static int pass_empty_idle_queues(struct pass *p, bool is_shared)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
 		struct store_queue *q = queues[i].queue;
+		int64_t limit = pass_idle_limit(p, q);
 		int r = 0;
 
+		if (limit < 0)
+			return (int)limit;
 		append_lock(p->s);
-		if (q->n_parked == 0 && q->last_at_ms < p->cutoff_ms && q->next_offset > atomic_load(&q->min)) {
-			r = queue_move_min(p->s, q, q->next_offset);
+		limit = limit < q->next_offset ? limit : q->next_offset;
+		if (queue_is_idle(p, q) && limit > atomic_load(&q->min)) {
+			r = queue_move_min(p->s, q, limit);
 			p->n_dropped++;
 		}
 		append_unlock(p->s);
@@ -270,7 +295,7 @@ static int pass_expire_files(struct pass *p)
 				young = f->queue;
 			} else if (at_ms >= 0) {
 				r = pass_move_min(p, f->queue, f->last + 1);
-				p->n_dropped++;
+				p->n_dropped += atomic_load(&f->queue->min) > f->last;
 			}
 		}
 		/* Also what an earlier pass left on level 0, where files cannot be dropped. */
@@ -361,6 +386,8 @@ static int pass_free_bytes(struct pass *p)
 		if (f->last_at_ms < 0)
 			continue; /* dropped already */
 		r = pass_move_min(p, f->queue, f->last + 1);
+		if (r == 0 && atomic_load(&f->queue->min) <= f->last)
+			continue; /* something in it still waits */
 		if (r == 0)
 			r = pass_drop_files(p, f->queue);
 		n_freed += f->size;

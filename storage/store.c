@@ -439,6 +439,7 @@ static struct store *store_free(struct store *s)
 	pthread_mutex_destroy(&s->append_lock);
 	pthread_mutex_destroy(&s->pending_lock);
 	pthread_mutex_destroy(&s->spares_lock);
+	pthread_mutex_destroy(&s->due_lock);
 	pthread_mutex_destroy(&s->offsets_lock);
 	pthread_mutex_destroy(&s->flush_lock);
 	pthread_mutex_destroy(&s->sync_lock);
@@ -467,12 +468,14 @@ static struct store *store_new(const struct store_config *cfg)
 		s->cfg.clock = &mq_clock_system;
 	s->cfg.path = strdup(cfg->path);
 	s->dir_fd = s->lock_fd = s->durable_fd = -1;
+	s->due_noted_ms = INT64_MAX;
 	s->next_number = 1; /* 0 would make locator 0, which the protocol reads as "none" */
 
 	pthread_mutex_init(&s->state_lock, NULL);
 	pthread_mutex_init(&s->append_lock, NULL);
 	pthread_mutex_init(&s->pending_lock, NULL);
 	pthread_mutex_init(&s->spares_lock, NULL);
+	pthread_mutex_init(&s->due_lock, NULL);
 	pthread_mutex_init(&s->offsets_lock, NULL);
 	pthread_mutex_init(&s->flush_lock, NULL);
 	pthread_mutex_init(&s->sync_lock, NULL);

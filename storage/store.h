@@ -54,10 +54,15 @@ struct store_config {
 	double disk_max_used_ratio;
 	double disk_warning_ratio;    /* diskSpaceWarningLevelRatio (0.90): above it appends are refused */
 	uint64_t min_free_bytes;      /* refuse below so many free bytes, whatever the ratio (256 MiB); tests lower it */
+	/* Topics whose records wait in `due`, up to NULL: retention leaves those that still wait, and what is behind them. NULL: none.
+	 * Borrowed until store_close(). */
+	const char *const *due_topics;
 	struct store_hooks hooks;
 	/* On the committing thread, append lock not held, once per queue that grew: new messages [old max, new max). Must be quick.
 	 * Two committers may call in either order, so new_max may be behind store_queue_max() and behind an earlier call. */
 	void (*on_append)(void *user, struct store_queue *queue, int64_t new_max);
+	/* On the committing thread, append lock not held: rows of `due` were written, the earliest for at_ms. Must be quick. */
+	void (*on_due)(void *user, int64_t at_ms);
 	/* Any thread, also within store_open(): state changed; `why` is a sentence with directory, bytes, limit and setting. The
 	 * append lock may be held: note it and leave, no call that writes to the store. */
 	void (*on_state)(void *user, enum store_state state, const char *why);
@@ -96,6 +101,19 @@ void *store_queue_data(const struct store_queue *q);
 
 /* ---- Appending ---- */
 
+/* What a row of `due` is about (keys.h). */
+enum store_due_kind {
+	STORE_DUE_NONE,
+	STORE_DUE_MESSAGE, /* a message for another queue */
+};
+
+/* A row of `due`: this is to be done with the record `locator` at at_ms. */
+struct store_due {
+	int64_t at_ms;
+	enum store_due_kind kind;
+	int64_t locator;
+};
+
 /* One message on its way in. head/body/tail are borrowed until done(); `head` is patched in place (record.h) with queue
  * offset, locator and store time under the append lock. */
 struct store_record {
@@ -107,6 +125,9 @@ struct store_record {
 	struct mq_slice keys;     /* KEYS property: blank-separated index keys; may be empty */
 	struct mq_slice uniq_key; /* indexed too; may be empty */
 	bool is_half;             /* prepared transaction: also noted in the half family, by locator */
+	/* Not STORE_DUE_NONE: a row of `due` in the same batch, for due_at_ms, or for due_after_ms > 0 from when it is stored. */
+	enum store_due_kind due_kind;
+	int64_t due_at_ms, due_after_ms;
 	/* set by the store: */
 	int64_t queue_offset, locator, store_at_ms;
 };
@@ -128,6 +149,9 @@ struct store_op {
 	/* Locator of a half message that this op ends, or -1. Not pending any more: the op ends with -ENOENT, as it does when a queue's
 	 * topic was deleted meanwhile. */
 	int64_t take_half;
+	/* The row of `due` that this op does, unless its kind is STORE_DUE_NONE; it is deleted with the op. Done or recalled already: the
+	 * op ends with -ENOENT. */
+	struct store_due take_due;
 	bool no_wait;       /* WAIT=false: with SYNC_FLUSH do not wait for the disk (unless another op of the turn does) */
 	int result;         /* set before done(): 0, -ENOSPC, -EIO, -ENOENT, -ENOMEM, -EINVAL (a name of offset_puts), -EOVERFLOW (numbers used up) */
 	void *user;
@@ -136,7 +160,7 @@ struct store_op {
 	STAILQ_ENTRY(store_op) stage_link;
 };
 
-/* Empty, no half message to end. */
+/* Empty, takes nothing. */
 void store_op_init(struct store_op *op);
 
 STAILQ_HEAD(store_op_list, store_op);
@@ -181,6 +205,18 @@ int store_get(struct store *store, int64_t locator, enum store_tier tier, store_
  * handed out in ascending order of store time. May read the disk. Returns how many were handed out, or -EIO. */
 int store_query(struct store *store, struct mq_slice topic, struct mq_slice key, unsigned max, int64_t begin_ms, int64_t end_ms,
 		store_on_record on_record, void *user) _must_check_;
+
+/* ---- What is due ---- */
+
+typedef enum store_verdict (*store_on_due)(void *user, const struct store_due *due);
+
+/* Hands out the rows for `until_ms` and earlier, up to `max`, by time and then in the order in which records were stored.
+ * *ret_next_ms is when the first row behind them is due, INT64_MAX when there is none. May read the disk; one thread at a time.
+ * A row is there until an op takes it: who fails to do it finds it again. 0, -EIO, -EBADMSG. */
+int store_due_scan(struct store *store, int64_t until_ms, unsigned max, store_on_due on_due, void *user,
+		   int64_t *ret_next_ms) _must_check_;
+
+/* ---- By time ---- */
 
 /* behaviour.md section 13. May read the disk. */
 enum store_boundary { STORE_LOWER, STORE_UPPER };

@@ -1,0 +1,165 @@
+/* What is due at a time: the rows of the `due` family. A row is written in the batch of its record
+ * and deleted in the batch of what it leads to, so it is done once, whatever happens in between.
+ *
+ * The earliest rows are deleted first, and RocksDB keeps a mark for each until it compacts: a scan
+ * from the beginning would pass over everything that was ever done. So the store remembers from
+ * when on rows may be there. Only scans raise that time, and never above a row that was written
+ * since they began. */
+#include <errno.h>
+
+#include "storage/internal.h"
+
+enum { DUE_KEY_SIZE = 17 };
+
+static void due_key(char ret[DUE_KEY_SIZE], const struct store_due *due)
+{
+	ret = mq_put64(ret, (uint64_t)due->at_ms);
+	*ret++ = (char)due->kind;
+	mq_put64(ret, (uint64_t)due->locator);
+}
+
+void due_put(rocksdb_writebatch_t *batch, struct store *s, const struct store_due *due)
+{
+	char key[DUE_KEY_SIZE];
+
+	due_key(key, due);
+	rocksdb_writebatch_put_cf(batch, s->cf[CF_DUE], key, sizeof key, "", 0);
+}
+
+void due_delete(rocksdb_writebatch_t *batch, struct store *s, const struct store_due *due)
+{
+	char key[DUE_KEY_SIZE];
+
+	due_key(key, due);
+	rocksdb_writebatch_delete_cf(batch, s->cf[CF_DUE], key, sizeof key);
+}
+
+int due_check(struct store *s, const struct store_due *due)
+{
+	_cleanup_(rocksdb_textp) char *text = NULL;
+	_cleanup_(pinnedp) rocksdb_pinnableslice_t *row = NULL;
+	char key[DUE_KEY_SIZE];
+
+	due_key(key, due);
+	row = rocksdb_get_pinned_cf(s->db, s->read_options[STORE_DISK], s->cf[CF_DUE], key,
+				    sizeof key, &text);
+	return text ? -EIO : row ? 0 : -ENOENT;
+}
+
+void due_note(struct store *s, int64_t at_ms)
+{
+	LOCKED(&s->due_lock);
+
+	if (at_ms < s->due_from_ms)
+		s->due_from_ms = at_ms;
+	if (at_ms < s->due_noted_ms)
+		s->due_noted_ms = at_ms;
+}
+
+/* ---- scanning ---- */
+
+static int64_t due_scan_begin(struct store *s)
+{
+	LOCKED(&s->due_lock);
+
+	s->due_noted_ms = INT64_MAX;
+	return s->due_from_ms;
+}
+
+/* No row before `first_ms` was there. */
+static void due_scan_end(struct store *s, int64_t first_ms)
+{
+	LOCKED(&s->due_lock);
+
+	s->due_from_ms = first_ms < s->due_noted_ms ? first_ms : s->due_noted_ms;
+}
+
+static int due_key_parse(struct mq_slice key, struct store_due *ret)
+{
+	if (key.n != DUE_KEY_SIZE)
+		return -EBADMSG;
+	*ret = (struct store_due){
+		.at_ms = (int64_t)mq_get64(key.p),
+		.kind = (unsigned char)key.p[8],
+		.locator = (int64_t)mq_get64(key.p + 9),
+	};
+	return 0;
+}
+
+int store_due_scan(struct store *s, int64_t until_ms, unsigned max, store_on_due on_due, void *user,
+		   int64_t *ret_next_ms)
+{
+	_cleanup_(iteratorp) rocksdb_iterator_t *it = NULL;
+	int64_t from_ms = due_scan_begin(s), first_ms = INT64_MAX;
+	enum store_verdict verdict = STORE_GO_ON;
+	struct store_due due = {};
+	char key[DUE_KEY_SIZE];
+	int r = 0;
+
+	*ret_next_ms = INT64_MAX;
+	due_key(key, &(struct store_due){ .at_ms = from_ms });
+	it = rocksdb_create_iterator_cf(s->db, s->read_options[STORE_DISK], s->cf[CF_DUE]);
+	for (rocksdb_iter_seek(it, key, sizeof key); rocksdb_iter_valid(it);
+	     rocksdb_iter_next(it)) {
+		r = due_key_parse(iterator_key(it), &due);
+		if (r < 0)
+			return r;
+		if (first_ms == INT64_MAX)
+			first_ms = due.at_ms;
+		if (due.at_ms > until_ms || max == 0 || verdict == STORE_STOP) {
+			*ret_next_ms = due.at_ms;
+			break;
+		}
+		verdict = on_due(user, &due);
+		max--;
+	}
+	r = read_status(it);
+	if (r == 0)
+		due_scan_end(s, first_ms);
+	return r;
+}
+
+/* ---- retention ---- */
+
+struct due_search {
+	struct store *s;
+	struct store_queue *q;
+	int64_t limit, found;
+	int error;
+};
+
+static enum store_verdict due_search_record(void *user, int64_t offset, int64_t tag_hash,
+					    struct mq_slice record)
+{
+	struct due_search *search = user;
+	struct store_due due = { tag_hash, STORE_DUE_MESSAGE,
+				 locator_make(search->q->number, offset) };
+	int r;
+
+	if (offset >= search->limit)
+		return STORE_STOP;
+	r = due_check(search->s, &due);
+	if (r == -ENOENT)
+		return STORE_GO_ON;
+	if (r < 0)
+		search->error = r;
+	else
+		search->found = offset;
+	return STORE_STOP;
+}
+
+int64_t due_limit(struct store *s, struct store_queue *q, int64_t new_min)
+{
+	struct due_search search = { .s = s, .q = q, .limit = new_min, .found = -1 };
+	int64_t next;
+	int r;
+
+	if (!q->keeps_due)
+		return new_min;
+	r = store_scan(s, q, atomic_load(&q->min), STORE_DISK, due_search_record, &search, &next);
+	if (r < 0 || search.error < 0)
+		return r < 0 ? r : search.error;
+	if (search.found >= 0)
+		return search.found;
+	return new_min < next ? new_min : next;
+}

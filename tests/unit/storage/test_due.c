@@ -1,0 +1,375 @@
+#include <limits.h>
+
+#include "store_test.h"
+
+enum { DUES_MAX = 64 };
+
+struct dues {
+	struct fixture *f;
+	unsigned n, stop_after;
+	struct store_due rows[DUES_MAX];
+	int64_t next_ms;
+	void (*during)(struct fixture *f);
+};
+
+static enum store_verdict dues_on_row(void *user, const struct store_due *due)
+{
+	struct dues *d = user;
+
+	assert_true(d->n < DUES_MAX);
+	d->rows[d->n++] = *due;
+	if (d->during)
+		d->during(d->f);
+	d->during = NULL;
+	return d->stop_after && d->n >= d->stop_after ? STORE_STOP : STORE_GO_ON;
+}
+
+static struct dues due_until(struct fixture *f, int64_t until_ms, unsigned max)
+{
+	struct dues d = { .f = f };
+
+	assert_int_equal(store_due_scan(f->store, until_ms, max, dues_on_row, &d, &d.next_ms), 0);
+	return d;
+}
+
+static unsigned count_due(struct fixture *f)
+{
+	return due_until(f, INT64_MAX, UINT_MAX).n;
+}
+
+/* A record of LATER/0 that is due at a time, or after one. */
+static void put_due(struct fixture *f, const char *body, int64_t at_ms, int64_t after_ms)
+{
+	struct message m;
+	struct store_op op;
+
+	message_init(&m, queue_of(f, "LATER", 0),
+		     &(struct message_spec){ .topic = "LATER", .body = body });
+	m.record.due_kind = STORE_DUE_MESSAGE;
+	m.record.due_at_ms = at_ms;
+	m.record.due_after_ms = after_ms;
+	store_op_init(&op);
+	op.records = &m.record;
+	op.n_records = 1;
+	assert_int_equal(commit_op(f, &op), 0);
+	message_done(&m);
+}
+
+/* Appends to `topic` what the row is about. */
+static int move(struct fixture *f, const struct store_due *due, const char *topic)
+{
+	struct message m;
+	struct store_op op;
+
+	message_init(&m, queue_of(f, topic, 0),
+		     &(struct message_spec){ .topic = topic, .body = "moved" });
+	store_op_init(&op);
+	op.records = &m.record;
+	op.n_records = 1;
+	op.take_due = *due;
+	(void)commit_op(f, &op);
+	message_done(&m);
+	return op.result;
+}
+
+static int64_t due_offset(const struct dues *d, unsigned i)
+{
+	return locator_offset(d->rows[i].locator);
+}
+
+static void rows_come_by_time_then_in_the_order_of_storing(void **state)
+{
+	struct fixture *f = *state;
+
+	put_due(f, "c", 300, 0);
+	put_due(f, "a", 100, 0);
+	put_due(f, "b1", 200, 0);
+	put_due(f, "b2", 200, 0);
+
+	struct dues d = due_until(f, 1000, 10);
+	assert_int_equal(d.n, 4);
+	assert_int_equal(d.next_ms, INT64_MAX);
+	assert_int_equal(due_offset(&d, 0), 1);
+	assert_int_equal(due_offset(&d, 1), 2);
+	assert_int_equal(due_offset(&d, 2), 3);
+	assert_int_equal(due_offset(&d, 3), 0);
+	assert_int_equal(d.rows[3].at_ms, 300);
+	assert_int_equal(d.rows[3].kind, STORE_DUE_MESSAGE);
+}
+
+static void nothing_is_handed_out_before_its_time_or_beyond_the_bound(void **state)
+{
+	struct fixture *f = *state;
+
+	put_due(f, "a", 100, 0);
+	put_due(f, "b", 101, 0);
+	put_due(f, "c", 102, 0);
+	assert_int_equal(due_until(f, 99, 10).n, 0);
+	assert_int_equal(due_until(f, 99, 10).next_ms, 100);
+	assert_int_equal(due_until(f, 101, 10).n, 2);
+	assert_int_equal(due_until(f, 101, 10).next_ms, 102);
+	assert_int_equal(due_until(f, 1000, 1).n, 1);
+	assert_int_equal(due_until(f, 1000, 1).next_ms, 101);
+
+	struct dues d = { .f = f, .stop_after = 2 };
+	assert_int_equal(store_due_scan(f->store, 1000, 10, dues_on_row, &d, &d.next_ms), 0);
+	assert_int_equal(d.n, 2);
+	assert_int_equal(d.next_ms, 102);
+}
+
+static void a_move_is_done_once(void **state)
+{
+	struct fixture *f = *state;
+	struct message m[2];
+	struct store_op ops[2];
+
+	put_due(f, "a", 100, 0);
+	put_due(f, "b", 100, 0);
+
+	struct dues d = due_until(f, 100, 10);
+	/* twice in one batch */
+	for (int i = 0; i < 2; i++) {
+		message_init(&m[i], queue_of(f, "T", 0),
+			     &(struct message_spec){ .topic = "T", .body = "x" });
+		store_op_init(&ops[i]);
+		ops[i].records = &m[i].record;
+		ops[i].n_records = 1;
+		ops[i].take_due = d.rows[0];
+	}
+	commit_and_wait(f->store, ops, 2);
+	assert_int_equal(ops[0].result, 0);
+	assert_int_equal(ops[1].result, -ENOENT);
+	for (int i = 0; i < 2; i++)
+		message_done(&m[i]);
+	/* and later, and after a restart */
+	assert_int_equal(move(f, &d.rows[0], "T"), -ENOENT);
+	fixture_reopen(f);
+	assert_int_equal(move(f, &d.rows[0], "T"), -ENOENT);
+	assert_int_equal(scan(f, "T", 0, 0).n, 1);
+	assert_int_equal(count_due(f), 1);
+	assert_int_equal(move(f, &d.rows[1], "T"), 0);
+	assert_int_equal(count_due(f), 0);
+	assert_int_equal(scan(f, "LATER", 0, 0).n, 2);
+}
+
+static void a_row_can_be_taken_for_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct store_op op;
+
+	put_due(f, "recalled", 100, 0);
+
+	struct dues d = due_until(f, 100, 1);
+	store_op_init(&op);
+	op.take_due = d.rows[0];
+	assert_int_equal(commit_op(f, &op), 0);
+	assert_int_equal(count_due(f), 0);
+}
+
+static void a_delay_counts_from_the_clock_when_stored(void **state)
+{
+	struct fixture *f = *state;
+	int64_t now = atomic_load(&f->now_ms);
+
+	put_due(f, "a", 0, 5000);
+	assert_int_equal(scan(f, "LATER", 0, 0).tag_hash, now + 5000);
+	/* Store times do not go back with the clock, due times do: the delay is the same. */
+	atomic_store(&f->now_ms, now - 60000);
+	put_due(f, "b", 0, 5000);
+	assert_int_equal(scan(f, "LATER", 0, 1).store_at_ms, now);
+
+	struct dues d = due_until(f, now - 55001, 10);
+	assert_int_equal(d.n, 0);
+	assert_int_equal(d.next_ms, now - 55000);
+	assert_int_equal(due_until(f, now - 55000, 10).n, 1);
+	assert_int_equal(due_until(f, now + 5000, 10).n, 2);
+}
+
+static void put_earlier(struct fixture *f)
+{
+	put_due(f, "earlier", 50, 0);
+}
+
+static void a_row_written_during_a_scan_is_not_passed_over(void **state)
+{
+	struct fixture *f = *state;
+	struct dues d = { .f = f, .during = put_earlier };
+
+	put_due(f, "a", 100, 0);
+	assert_int_equal(store_due_scan(f->store, 1000, 10, dues_on_row, &d, &d.next_ms), 0);
+	assert_int_equal(d.n, 1);
+
+	d = due_until(f, 1000, 10);
+	assert_int_equal(d.n, 2);
+	assert_int_equal(d.rows[0].at_ms, 50);
+	/* nor one that comes later and is due before everything seen so far */
+	put_due(f, "first", 10, 0);
+	d = due_until(f, 1000, 10);
+	assert_int_equal(d.n, 3);
+	assert_int_equal(d.rows[0].at_ms, 10);
+}
+
+static _Atomic int64_t noted_ms;
+
+static void on_due(void *user, int64_t at_ms)
+{
+	atomic_store(&noted_ms, at_ms);
+}
+
+static void who_waits_is_told_of_the_earliest_row(void **state)
+{
+	struct fixture *f = *state;
+	struct message m[3];
+	struct store_op ops[3];
+
+	f->cfg.on_due = on_due;
+	fixture_open(f);
+	for (int i = 0; i < 3; i++) {
+		message_init(&m[i], queue_of(f, "LATER", 0),
+			     &(struct message_spec){ .topic = "LATER", .body = "x" });
+		m[i].record.due_kind = STORE_DUE_MESSAGE;
+		m[i].record.due_at_ms = 300 - 100 * (i % 2);
+		store_op_init(&ops[i]);
+		ops[i].records = &m[i].record;
+		ops[i].n_records = 1;
+	}
+	commit_and_wait(f->store, ops, 3);
+	assert_int_equal(atomic_load(&noted_ms), 200);
+	atomic_store(&noted_ms, 0);
+	append(f, "T", 0, "at once");
+	assert_int_equal(atomic_load(&noted_ms), 0);
+	for (int i = 0; i < 3; i++)
+		message_done(&m[i]);
+}
+
+/* ---- crashes ---- */
+
+static void act_put_two(struct fixture *f)
+{
+	put_due(f, "a", 100, 0);
+	put_due(f, "b", 200, 0);
+}
+
+static void act_move_one(struct fixture *f)
+{
+	struct dues d = due_until(f, 100, 10);
+
+	assert_int_equal(d.n, 1);
+	assert_int_equal(move(f, &d.rows[0], "T"), 0);
+}
+
+static void act_scan_only(struct fixture *f)
+{
+	assert_int_equal(due_until(f, 1000, 10).n, 1);
+}
+
+static void killed_at_every_step_it_is_in_one_place(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_kill_after(f, act_put_two);
+	fixture_kill_after(f, act_move_one);
+	fixture_kill_after(f, act_scan_only);
+	fixture_open(f);
+	assert_int_equal(scan(f, "LATER", 0, 0).n, 2);
+	assert_int_equal(scan(f, "T", 0, 0).n, 1);
+
+	struct dues d = due_until(f, 1000, 10);
+	assert_int_equal(d.n, 1);
+	assert_int_equal(d.rows[0].at_ms, 200);
+}
+
+static void a_move_that_cannot_be_written_happens_after_the_restart(void **state)
+{
+	struct fixture *f = *state;
+
+	put_due(f, "a", 100, 0);
+
+	struct dues d = due_until(f, 100, 10);
+	atomic_store(&f->write_error, -EIO);
+	assert_int_equal(move(f, &d.rows[0], "T"), -EIO);
+	atomic_store(&f->write_error, 0);
+	fixture_reopen(f);
+	assert_int_equal(scan(f, "T", 0, 0).n, 0);
+	assert_int_equal(due_until(f, 100, 10).n, 1);
+	assert_int_equal(move(f, &d.rows[0], "T"), 0);
+	assert_int_equal(scan(f, "T", 0, 0).n, 1);
+}
+
+/* ---- retention ---- */
+
+static const char *const due_topics[] = { "LATER", NULL };
+
+static void retention_leaves_what_still_waits(void **state)
+{
+	struct fixture *f = *state;
+
+	f->cfg.due_topics = due_topics;
+	f->cfg.retention_ms = 1000;
+	f->cfg.delete_when_hour = -1;
+	fixture_open(f);
+	for (int i = 0; i < 4; i++)
+		put_due(f, "x", 100 + (i == 2 ? 0 : i), 0);
+	append(f, "T", 0, "not delayed");
+	flush_queue(f, "LATER", 0);
+	atomic_fetch_add(&f->now_ms, 5000);
+
+	struct dues d = due_until(f, 1000, 10); /* offsets 0, 2, 1, 3 */
+	assert_int_equal(move(f, &d.rows[1], "ELSEWHERE"), 0);
+	assert_true(store_retain(f->store, NULL) >= 0);
+	assert_int_equal(scan(f, "T", 0, 0).n, 0);
+	assert_int_equal(store_queue_min(queue_of(f, "LATER", 0)), 0);
+
+	assert_int_equal(move(f, &d.rows[0], "ELSEWHERE"), 0);
+	assert_true(store_retain(f->store, NULL) >= 0);
+	assert_int_equal(store_queue_min(queue_of(f, "LATER", 0)), 1);
+	assert_int_equal(scan(f, "LATER", 0, 0).n, 3);
+
+	assert_int_equal(move(f, &d.rows[2], "ELSEWHERE"), 0);
+	assert_true(store_retain(f->store, NULL) >= 0);
+	assert_int_equal(store_queue_min(queue_of(f, "LATER", 0)),
+			 3); /* the one at 2 went with it */
+	assert_int_equal(move(f, &d.rows[3], "ELSEWHERE"), 0);
+	assert_true(store_retain(f->store, NULL) >= 0);
+	assert_int_equal(scan(f, "LATER", 0, 0).n, 0);
+}
+
+static void what_waits_stays_whatever_the_bytes(void **state)
+{
+	struct fixture *f = *state;
+
+	f->cfg.due_topics = due_topics;
+	f->cfg.max_bytes = 1;
+	fixture_open(f);
+	put_due(f, "x", 100, 0);
+	append(f, "T", 0, "not delayed");
+	flush_queue(f, "LATER", 0);
+	flush_queue(f, "T", 0);
+	assert_true(store_retain(f->store, NULL) >= 0);
+	assert_int_equal(scan(f, "T", 0, 0).n, 0);
+	assert_int_equal(scan(f, "LATER", 0, 0).n, 1);
+
+	struct dues d = due_until(f, 1000, 10);
+	assert_int_equal(move(f, &d.rows[0], "ELSEWHERE"), 0);
+	assert_true(store_retain(f->store, NULL) >= 0);
+	assert_int_equal(scan(f, "LATER", 0, 0).n, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(rows_come_by_time_then_in_the_order_of_storing),
+		TEST(nothing_is_handed_out_before_its_time_or_beyond_the_bound),
+		TEST(a_move_is_done_once),
+		TEST(a_row_can_be_taken_for_nothing),
+		TEST(a_delay_counts_from_the_clock_when_stored),
+		TEST(a_row_written_during_a_scan_is_not_passed_over),
+		TEST_CLOSED(who_waits_is_told_of_the_earliest_row),
+		TEST_CLOSED(killed_at_every_step_it_is_in_one_place),
+		TEST(a_move_that_cannot_be_written_happens_after_the_restart),
+		TEST_CLOSED(retention_leaves_what_still_waits),
+		TEST_CLOSED(what_waits_stays_whatever_the_bytes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
