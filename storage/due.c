@@ -99,6 +99,9 @@ int store_due_scan(struct store *s, int64_t until_ms, unsigned max, store_on_due
 	*ret_next_ms = INT64_MAX;
 	due_key(key, &(struct store_due){ .at_ms = from_ms });
 	it = rocksdb_create_iterator_cf(s->db, s->read_options[STORE_DISK], s->cf[CF_DUE]);
+	/* Rows are written, and the records that they name are published, under the append lock: whoever follows a row finds its record. */
+	append_lock(s);
+	append_unlock(s);
 	for (rocksdb_iter_seek(it, key, sizeof key); rocksdb_iter_valid(it);
 	     rocksdb_iter_next(it)) {
 		r = due_key_parse(iterator_key(it), &due);

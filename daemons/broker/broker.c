@@ -17,6 +17,7 @@
 #include "daemons/broker/messages.h"
 #include "daemons/broker/pulled.h"
 #include "daemons/broker/register.h"
+#include "daemons/broker/schedule.h"
 #include "daemons/broker/stats.h"
 #include "daemons/broker/topics.h"
 #include "libmq/base/log.h"
@@ -34,6 +35,13 @@ static void broker_on_append(void *user, struct store_queue *queue, int64_t new_
 	struct broker *b = user;
 
 	hold_notify(b->holds, queue);
+}
+
+static void broker_on_due(void *user, int64_t at_ms)
+{
+	struct broker *b = user;
+
+	schedule_note(b->schedule, at_ms);
 }
 
 static void broker_on_store_state(void *user, enum store_state state, const char *why)
@@ -78,7 +86,9 @@ static int broker_open_store(struct broker *b, struct mq_error *err)
 	cfg.disk_max_used_ratio = config->diskMaxUsedSpaceRatio / 100;
 	cfg.disk_warning_ratio = config->diskSpaceWarningLevelRatio / 100;
 	cfg.min_free_bytes = (uint64_t)config->storeMinFreeBytes;
+	cfg.due_topics = delay_topics;
 	cfg.on_append = broker_on_append;
+	cfg.on_due = broker_on_due;
 	cfg.on_state = broker_on_store_state;
 	cfg.user = b;
 	return broker_add_cure(err, store_open(&b->store, &cfg, err));
@@ -131,6 +141,8 @@ static int broker_make_model(struct broker *b, struct mq_error *err)
 		r = pulled_new(&b->pulled);
 	if (r == 0)
 		r = clients_new(&b->clients, b);
+	if (r == 0)
+		r = schedule_new(&b->schedule, b);
 	if (r < 0)
 		return mq_error_set(err, r, "out of memory");
 	r = topics_new(&b->topics, b, err);
@@ -181,6 +193,8 @@ static int broker_make(struct broker *b, struct mq_error *err)
 	if (!b->holds)
 		return mq_error_set(err, -ENOMEM, "out of memory");
 	r = broker_make_address(b, err);
+	if (r == 0)
+		r = delay_levels_parse(&b->delay_levels, b->config.messageDelayLevel, err);
 	if (r < 0)
 		return r;
 	r = broker_open_store(b, err);
@@ -237,7 +251,7 @@ int broker_start(struct broker *b, struct mq_error *err)
 
 	if (mq_timer_set(b->main_loop, &b->sample_timer, first_ms) < 0)
 		return mq_error_set(err, -ENOMEM, "out of memory");
-	return 0;
+	return schedule_start(b->schedule, err);
 }
 
 /* ---- While it runs ---- */
@@ -257,7 +271,10 @@ bool broker_is_alive(struct broker *b)
 
 	uint64_t flusher = store_flusher_progress(b->store), keeper = store_keeper_progress(b->store);
 
-	is_alive &= flusher != b->seen_flusher && keeper != b->seen_keeper;
+	uint64_t schedule = schedule_progress(b->schedule);
+
+	is_alive &= flusher != b->seen_flusher && keeper != b->seen_keeper && schedule != b->seen_schedule;
+	b->seen_schedule = schedule;
 	b->seen_flusher = flusher;
 	b->seen_keeper = keeper;
 	return is_alive;
@@ -337,6 +354,8 @@ struct broker *broker_free(struct broker *b)
 	broker_close_listeners(b);
 	mq_timer_clear(b->main_loop, &b->sample_timer);
 	atomic_store(&b->is_stopping, true);
+	/* While there are loops to wake. It stays: sends that still wait for the disk note when they are due. */
+	schedule_stop(b->schedule);
 	for (unsigned i = 0; i < b->n_loops; i++)
 		broker_loop_join(b->loops[i]);
 	/* What the threads posted here at their end, should the main loop not run any more. */
@@ -356,6 +375,7 @@ struct broker *broker_free(struct broker *b)
 	topics_free(b->topics);
 	stats_free(b->stats);
 	store_close(b->store);
+	schedule_free(b->schedule);
 	free(b->holds);
 	options_free(&broker_options, &b->config);
 	free(b);

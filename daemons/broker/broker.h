@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "daemons/broker/config.h"
+#include "daemons/broker/delay.h"
 #include "libmq/net/loop.h"
 #include "libmq/net/request.h"
 #include "libmq/wire/codes.h"
@@ -13,6 +14,7 @@
 
 enum { BROKER_LISTENERS_MAX = 16 };
 
+struct schedule;
 struct broker_loop; /* loops.c: one I/O loop with its thread, turns and held pulls */
 struct hold;
 struct hold_table;
@@ -29,6 +31,7 @@ struct broker {
 	struct pulled *pulled;
 	struct stats *stats;
 	struct registrar *registrar;       /* register.c: NameServers, main loop */
+	struct schedule *schedule;         /* schedule.c: its own thread */
 	struct hold_table *holds;          /* owned; which loops wait for which queues */
 	struct mq_loop *main_loop;         /* borrowed from main.c: signals, registration, periodic work */
 	struct broker_loop *loops[BROKER_IO_THREADS_MAX]; /* owned */
@@ -36,6 +39,7 @@ struct broker {
 	_Atomic unsigned n_posts_due;      /* turns and jobs that have not yet been posted back to their loop */
 	_Atomic bool is_stopping;          /* nothing waits any more: held pulls are answered at once */
 	struct mq_dispatch dispatch;
+	struct delay_levels delay_levels;  /* messageDelayLevel */
 	struct mq_host store_host;         /* brokerIP1:listenPort: goes into records and message ids */
 	char address[MQ_HOST_TEXT_MAX];    /* the same as text */
 	int64_t started_at_ms;
@@ -45,7 +49,7 @@ struct broker {
 	unsigned n_listeners;
 	struct mq_loop *accepting[BROKER_IO_THREADS_MAX];    /* borrowed from loops[], for the listeners */
 	struct mq_timer sample_timer;
-	uint64_t seen_loops[BROKER_IO_THREADS_MAX], seen_flusher, seen_keeper; /* progress at the last broker_is_alive() */
+	uint64_t seen_loops[BROKER_IO_THREADS_MAX], seen_flusher, seen_keeper, seen_schedule; /* progress at the last broker_is_alive() */
 	unsigned n_stopping;
 	void (*stopped)(void *user);
 	void *stopped_user;
@@ -66,7 +70,7 @@ int broker_listen(struct broker *b, int fd, bool is_fast, struct mq_error *err) 
 int broker_start(struct broker *b, struct mq_error *err) _must_check_;
 /* Stops accepting, answers what is in flight and what waits, says goodbye to the NameServers; then calls done(). */
 void broker_stop(struct broker *b, void (*done)(void *user), void *user);
-/* Did every loop, the flusher and the keeper advance since the last call? */
+/* Did every loop, the flusher, the keeper and the schedule advance since the last call? */
 bool broker_is_alive(struct broker *b);
 /* One line for STATUS= and the journal. */
 void broker_status(struct broker *b, char *ret, size_t size);

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "daemons/broker/delay.h"
 #include "libmq/net/address.h"
 
 enum {
@@ -232,7 +233,9 @@ static const struct option_line broker_lines[] = {
 	     "most messages of one pull answered from disk", .is_live = true),
 	INT(maxTransferCountOnMessageInMemory, "32", 1, 10000,
 	     "most messages of one pull answered from memory", .is_live = true),
-	IGNORED("memTableFlushIntervalMs"), LATER("messageDelayLevel"),
+	IGNORED("memTableFlushIntervalMs"),
+	TEXT(messageDelayLevel, "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h",
+	     "delays that DELAY levels 1, 2, ... stand for"),
 	IGNORED("messageIndexEnable"), IGNORED("messageIndexSafe"), IGNORED("messageStorePlugIn"),
 	IGNORED("metricGrpcExporterIntervalInMills"), IGNORED("metricGrpcExporterTimeOutInMills"),
 	IGNORED("metricLoggingExporterIntervalInMills"), IGNORED("metricsExportBatchMaxDataPoints"),
@@ -329,7 +332,11 @@ static const struct option_line broker_lines[] = {
 	IGNORED("timerEnableCheckMetrics"), IGNORED("timerEnableDisruptor"),
 	IGNORED("timerEnableRetryUntilSuccess"), IGNORED("timerFlushIntervalMs"),
 	IGNORED("timerGetMessageThreadNum"), IGNORED("timerInterceptDelayLevel"),
-	LATER("timerMaxDelaySec"), IGNORED("timerMetricSmallThreshold"), LATER("timerPrecisionMs"),
+	TIME(timerMaxDelaySec, "3d", 1000, "longest delay of a message with a delivery time; bare numbers are seconds",
+	     .min = 1000, .max = 3.2e12),
+	IGNORED("timerMetricSmallThreshold"),
+	INT(timerPrecisionMs, "1000", 100, 1000,
+	    "milliseconds to which TIMER_OUT_MS is rounded down; delivery is not rounded"),
 	IGNORED("timerProgressLogIntervalMs"), IGNORED("timerPutMessageThreadNum"),
 	IGNORED("timerRecallToTimelineEnable"), IGNORED("timerRecallToTimeWheelEnable"),
 	IGNORED("timerReputServiceCorePoolSize"), IGNORED("timerReputServiceMaxPoolSize"),
@@ -338,7 +345,8 @@ static const struct option_line broker_lines[] = {
 	IGNORED("timerRocksDBRollMaxTps"), IGNORED("timerRocksDBRollRangeHours"),
 	IGNORED("timerRocksDBStopScan"), IGNORED("timerRocksDBTimeExpiredMaxTps"),
 	IGNORED("timerRollWindowSlot"), IGNORED("timerSkipUnknownError"), IGNORED("timerStopDequeue"),
-	IGNORED("timerStopEnqueue"), IGNORED("timerWarmEnable"), LATER("timerWheelEnable"),
+	IGNORED("timerStopEnqueue"), IGNORED("timerWarmEnable"), 
+	BOOL(timerWheelEnable, "true", "whether messages with a delivery time are taken"),
 	IGNORED("timerWheelSnapshotFlush"), IGNORED("timerWheelSnapshotIntervalMs"),
 	IGNORED("topicQueueLockNum"), IGNORED("totalReplicas"),
 	BOOL(traceOn, "true", "told to senders: whether they should trace", .is_live = true),
@@ -559,8 +567,13 @@ static int config_check_sizes(const struct broker_config *c, struct mq_error *er
 
 static int config_check_times(const struct broker_config *c, struct mq_error *err)
 {
+	struct delay_levels levels;
 	char *end;
 	long hour = strtol(c->deleteWhen, &end, 10);
+	int r = delay_levels_parse(&levels, c->messageDelayLevel, err);
+
+	if (r < 0)
+		return r;
 
 	if (!isdigit((unsigned char)c->deleteWhen[0]) || *end || hour > 23)
 		return mq_error_set(err, -EINVAL, "deleteWhen=%s must be one hour from 00 to 23", c->deleteWhen);

@@ -16,7 +16,7 @@ enum { BROKER_IO_THREADS_MAX = 16 };
 struct broker_config {
 	/* Never empty after loading, except namesrvAddr: brokerName, brokerIP1 and brokerIP2 are filled in. */
 	char *brokerClusterName, *brokerName, *brokerIP1, *brokerIP2, *namesrvAddr, *storePathRootDir, *localSocket,
-		*bindAddress, *regionId, *msgTraceTopicName;
+		*bindAddress, *regionId, *msgTraceTopicName, *messageDelayLevel;
 	int64_t brokerId, listenPort;
 	int64_t fastListenPort; /* -1: none; after loading never 0 */
 	int64_t haListenPort;   /* after loading never 0 */
@@ -26,6 +26,8 @@ struct broker_config {
 		traceTopicEnable;
 	bool longPollingEnable, enablePropertyFilter, rejectTransactionMessage, rejectPullConsumerEnable;
 	bool notifyConsumerIdsChangedEnable, litePullMessageEnable;
+	bool timerWheelEnable;
+	int64_t timerMaxDelaySec, timerPrecisionMs; /* ms; timerMaxDelaySec: bare numbers are seconds */
 	bool validateSystemTopicWhenUpdateTopic, enableMixedMessageType;
 	bool aclEnable, authenticationEnabled, authorizationEnabled; /* only false passes the check */
 	int64_t defaultTopicQueueNums, brokerPermission, maxMsgsNumBatch, defaultQueryMaxNum;

@@ -17,6 +17,7 @@
 #include "daemons/broker/register.h"
 #include "daemons/broker/stats.h"
 #include "daemons/broker/topics.h"
+#include "libmq/wire/fields.h"
 #include "libmq/wire/record.h"
 
 enum {
@@ -57,6 +58,7 @@ struct send {
 	int made;                   /* of send_make(): 0 or negative errno */
 	bool is_new_topic;          /* made for this message */
 	struct message_marks marks; /* of h.properties */
+	struct delay delay;
 	char own_uniq_key[MQ_MESSAGE_ID_MAX];
 	struct store_record *records; /* owned: the block with records, heads and tails */
 	size_t n_block;               /* bytes of it */
@@ -183,6 +185,8 @@ static int send_put_one(struct send *s)
 		rec.queue_id = 0;
 		rec.sys_flag &= ~MQ_SYS_TRANSACTION;
 	}
+	if (s->delay.kind != DELAY_NONE)
+		delay_redirect(&s->delay, &rec, &more);
 	send_sizes_add(&sizes, s, rec.topic, s->h.properties, rec.body.n, &more);
 	r = send_take_block(s, &sizes);
 	if (r < 0)
@@ -193,6 +197,8 @@ static int send_put_one(struct send *s)
 	rec.properties = (struct mq_slice){ text, n };
 	send_put(s, 0, &rec, &s->marks, send_tails(s));
 	s->records[0].is_half = s->marks.is_prepared;
+	if (s->delay.kind != DELAY_NONE)
+		delay_arm(&s->delay, &s->records[0]);
 	return store_queue_open(s->broker->store, rec.topic, rec.queue_id, &s->records[0].queue);
 }
 
@@ -235,7 +241,7 @@ static int send_put_batch(struct send *s)
 		struct message_marks marks;
 		int n = mq_batch_next(rest, &e);
 
-		message_marks_read(&marks, e.properties, 0);
+		message_marks_read(&marks, e.properties);
 		rec.flag = e.flag;
 		rec.body = e.body;
 		/* As they came: MessageExtEncoder of 5.5 adds nothing to the properties of a batch. */
@@ -346,14 +352,44 @@ static void send_committed(struct broker_op *op)
 
 /* ---- Checking; the order is upstream's ---- */
 
+static bool send_has_level(const struct send *s)
+{
+	int32_t level;
+
+	return s->marks.delay_level.p && mq_parse_i32(s->marks.delay_level, &level) == 0 && level > 0;
+}
+
+static int send_check_delay(struct send *s)
+{
+	int r = delay_read(s->broker, &s->marks, mq_wall_ms(s->broker->clock), &s->delay);
+
+	if (r == -EBADMSG)
+		return send_refuse(s, MQ_SYSTEM_ERROR, "java.lang.NumberFormatException: For input string: \"%.*s\"",
+				   MQ_FMT(s->marks.delay_level));
+	if (r == -EINVAL)
+		return send_refuse(s, MQ_MESSAGE_ILLEGAL,
+				   "timer message illegal, the delay time should not be bigger than the max delay %" PRIi64
+				   "ms; or if set del msg, the delay time should be bigger than the current time",
+				   s->broker->config.timerMaxDelaySec);
+	if (r < 0)
+		return send_refuse(s, MQ_SYSTEM_ERROR,
+				   "accurate timer message is not enabled, timerWheelEnable is false");
+	/* Half messages and batches wait for nothing: delivering what asks for it now would be wrong. */
+	if (s->delay.kind != DELAY_NONE && (s->marks.is_prepared || s->h.is_batch))
+		return send_refuse(s, MQ_MESSAGE_ILLEGAL, "a %s cannot be delayed",
+				   s->marks.is_prepared ? "transactional message" : "batch");
+	return send_store(s);
+}
+
 static int send_check_message(struct send *s)
 {
 	const struct broker_config *config = &s->broker->config;
 	struct mq_slice body = s->req->cmd.body;
 	bool is_retry = mq_slice_starts(s->h.topic, MQ_SLICE(MESSAGE_RETRY_PREFIX));
 
-	message_marks_read(&s->marks, s->h.properties, s->req->received_at_ms);
-	s->marks.is_prepared &= !s->h.is_batch;
+	message_marks_read(&s->marks, s->h.properties);
+	/* One that is tried again later was committed long ago. */
+	s->marks.is_prepared &= !s->h.is_batch && !(s->h.reconsume_times > 0 && send_has_level(s));
 	if (s->marks.is_prepared && config_get(config, rejectTransactionMessage))
 		return send_refuse(s, MQ_NO_PERMISSION,
 				   "the broker[%s] sending transaction message is forbidden",
@@ -366,12 +402,7 @@ static int send_check_message(struct send *s)
 	if (body.n == 0 || body.n > (size_t)config_get(config, maxMessageSize) ||
 	    s->h.properties.n > MQ_PROPERTIES_MAX || (s->h.is_batch && (s->h.sys_flag & MQ_SYS_TRANSACTION)))
 		return send_refuse_size(s);
-	/* Delivering it now would be wrong. */
-	if (s->marks.delayed_by.p)
-		return send_refuse(s, MQ_MESSAGE_ILLEGAL,
-				   "delayed delivery is not available on this broker: property %.*s",
-				   MQ_FMT(s->marks.delayed_by));
-	return send_store(s);
+	return send_check_delay(s);
 }
 
 static int send_check_queue(struct send *s)

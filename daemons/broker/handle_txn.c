@@ -149,7 +149,7 @@ static int end_found(struct end *e)
 	if (e->found < 0 || mq_record_decode((struct mq_slice){ e->half, e->n_half }, &e->rec) < 0 ||
 	    !mq_slice_is(e->rec.topic, MESSAGE_HALF_TOPIC))
 		return end_refuse(e, MQ_SYSTEM_ERROR, "Find prepared transaction message failed");
-	message_marks_read(&e->marks, e->rec.properties, 0);
+	message_marks_read(&e->marks, e->rec.properties);
 	if (end_is_late(e))
 		return end_refuse(e, MQ_ILLEGAL_OPERATION, NULL);
 	if (!e->marks.group.p || !mq_slice_equal(e->marks.group, e->h.group))

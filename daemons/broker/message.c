@@ -4,10 +4,11 @@
 #include <stdio.h>
 
 #include "daemons/broker/config.h"
+#include "daemons/broker/delay.h"
 #include "libmq/wire/fields.h"
 #include "libmq/wire/message_properties.h"
 
-enum { ADDITION_OVERHEAD = 32 }; /* bytes: the longest name that is added, and two separators */
+enum { ADDITION_OVERHEAD = 36 }; /* bytes: the longest name that is added, two separators, and a number */
 
 /* Whoever sends these, the broker's own come instead. POP_CK is a receipt of an earlier delivery. */
 static const char *const dropped[] = {
@@ -16,6 +17,16 @@ static const char *const dropped[] = {
 static const char *const dropped_of_half[] = {
 	MQ_PROPERTY_MSG_REGION, MQ_PROPERTY_TRACE_ON, MQ_PROPERTY_CLUSTER,        MQ_PROPERTY_POP_CK,
 	MQ_PROPERTY_REAL_TOPIC, MQ_PROPERTY_REAL_QID, MQ_PROPERTY_TRANSACTION_ID, NULL,
+};
+/* A level excludes timers: what comes out would be delayed again. */
+static const char *const dropped_of_level[] = {
+	MQ_PROPERTY_MSG_REGION,     MQ_PROPERTY_TRACE_ON,         MQ_PROPERTY_CLUSTER, MQ_PROPERTY_POP_CK,
+	MQ_PROPERTY_REAL_TOPIC,     MQ_PROPERTY_REAL_QID,         MQ_PROPERTY_DELAY,   MQ_PROPERTY_TIMER_DELAY_SEC,
+	MQ_PROPERTY_TIMER_DELAY_MS, MQ_PROPERTY_TIMER_DELIVER_MS, NULL,
+};
+static const char *const dropped_of_timer[] = {
+	MQ_PROPERTY_MSG_REGION, MQ_PROPERTY_TRACE_ON, MQ_PROPERTY_CLUSTER, MQ_PROPERTY_POP_CK,
+	MQ_PROPERTY_REAL_TOPIC, MQ_PROPERTY_REAL_QID, NULL,
 };
 
 enum mark {
@@ -32,6 +43,8 @@ enum mark {
 	MARK_DELAY_SEC,
 	MARK_DELAY_MS,
 	MARK_DELIVER_MS,
+	MARK_TIMER_OUT_MS,
+	MARK_TIMER_DEL_UNIQKEY,
 	N_MARKS,
 };
 static const char *const mark_names[N_MARKS] = {
@@ -48,25 +61,9 @@ static const char *const mark_names[N_MARKS] = {
 	[MARK_DELAY_SEC] = MQ_PROPERTY_TIMER_DELAY_SEC,
 	[MARK_DELAY_MS] = MQ_PROPERTY_TIMER_DELAY_MS,
 	[MARK_DELIVER_MS] = MQ_PROPERTY_TIMER_DELIVER_MS,
+	[MARK_TIMER_OUT_MS] = MQ_PROPERTY_TIMER_OUT_MS,
+	[MARK_TIMER_DEL_UNIQKEY] = MQ_PROPERTY_TIMER_DEL_UNIQKEY,
 };
-
-/* behaviour.md sections 5 and 7: a level above 0, or a timer that is not in the past. A timer that is no number counts as one. */
-static struct mq_slice message_delayed_by(const struct mq_slice marks[N_MARKS], int64_t now_ms)
-{
-	int32_t level;
-	int64_t at_ms;
-
-	if (marks[MARK_DELAY].p && (mq_parse_i32(marks[MARK_DELAY], &level) < 0 || level > 0))
-		return mq_slice_of(mark_names[MARK_DELAY]);
-	for (enum mark m = MARK_DELAY_SEC; m <= MARK_DELIVER_MS; m++) {
-		if (!marks[m].p)
-			continue;
-		if (mq_parse_i64(marks[m], &at_ms) == 0 && at_ms <= (m == MARK_DELIVER_MS ? now_ms : 0))
-			continue;
-		return mq_slice_of(mark_names[m]);
-	}
-	return (struct mq_slice){};
-}
 
 static bool message_is_true(struct mq_slice text, bool otherwise)
 {
@@ -77,7 +74,7 @@ static bool message_is_true(struct mq_slice text, bool otherwise)
 	return value;
 }
 
-void message_marks_read(struct message_marks *ret, struct mq_slice properties, int64_t now_ms)
+void message_marks_read(struct message_marks *ret, struct mq_slice properties)
 {
 	struct mq_slice v[N_MARKS];
 
@@ -90,7 +87,12 @@ void message_marks_read(struct message_marks *ret, struct mq_slice properties, i
 		.real_topic = v[MARK_REAL_TOPIC],
 		.real_queue_id = v[MARK_REAL_QID],
 		.check_immunity = v[MARK_IMMUNITY],
-		.delayed_by = message_delayed_by(v, now_ms),
+		.delay_level = v[MARK_DELAY],
+		.timer_delay_sec = v[MARK_DELAY_SEC],
+		.timer_delay_ms = v[MARK_DELAY_MS],
+		.timer_deliver_ms = v[MARK_DELIVER_MS],
+		.timer_out_ms = v[MARK_TIMER_OUT_MS],
+		.timer_del_uniq_key = v[MARK_TIMER_DEL_UNIQKEY],
 		.wants_wait = message_is_true(v[MARK_WAIT], true),
 		.is_prepared = message_is_true(v[MARK_TRAN_MSG], false),
 	};
@@ -110,14 +112,28 @@ static void properties_out_add(struct properties_out *out, const char *name, str
 	out->n = n;
 }
 
+static void properties_out_add_i64(struct properties_out *out, const char *name, int64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof text, "%" PRIi64, value);
+	properties_out_add(out, name, mq_slice_of(text));
+}
+
+/* Those that the sender may not set, or that are set anew. */
+static const char *const *message_dropped(const struct message_additions *more)
+{
+	if (more->delay)
+		return more->delay->kind == DELAY_LEVEL ? dropped_of_level : dropped_of_timer;
+	return more->real_topic.p ? dropped_of_half : dropped;
+}
+
 size_t message_properties_encode(const struct broker_config *config, struct mq_slice in,
 				 const struct message_additions *more, char ret[MQ_PROPERTIES_MAX])
 {
-	bool is_half = more->real_topic.p;
 	struct properties_out out = { .p = ret };
-	char number[16];
 
-	out.n = mq_properties_copy(in, is_half ? dropped_of_half : dropped, ret, MQ_PROPERTIES_MAX);
+	out.n = mq_properties_copy(in, message_dropped(more), ret, MQ_PROPERTIES_MAX);
 	if (out.n == (size_t)-1)
 		return 0;
 	properties_out_add(&out, MQ_PROPERTY_MSG_REGION, mq_slice_of(config->regionId));
@@ -126,12 +142,16 @@ size_t message_properties_encode(const struct broker_config *config, struct mq_s
 			   config_get(config, traceOn) ? MQ_SLICE("true") : MQ_SLICE("false"));
 	if (more->uniq_key.p)
 		properties_out_add(&out, MQ_PROPERTY_UNIQ_KEY, more->uniq_key);
-	if (is_half) {
-		snprintf(number, sizeof number, "%" PRIi32, more->real_queue_id);
+	if (more->delay && more->delay->kind == DELAY_LEVEL)
+		properties_out_add_i64(&out, MQ_PROPERTY_DELAY, more->delay->level);
+	else if (more->delay)
+		properties_out_add_i64(&out, MQ_PROPERTY_TIMER_OUT_MS, more->delay->out_ms);
+	if (more->real_topic.p) {
 		properties_out_add(&out, MQ_PROPERTY_REAL_TOPIC, more->real_topic);
-		properties_out_add(&out, MQ_PROPERTY_REAL_QID, mq_slice_of(number));
-		properties_out_add(&out, MQ_PROPERTY_TRANSACTION_ID, more->transaction_id);
+		properties_out_add_i64(&out, MQ_PROPERTY_REAL_QID, more->real_queue_id);
 	}
+	if (more->transaction_id.p)
+		properties_out_add(&out, MQ_PROPERTY_TRANSACTION_ID, more->transaction_id);
 	return out.is_full ? 0 : out.n;
 }
 
@@ -139,7 +159,7 @@ size_t message_properties_bound(const struct broker_config *config, struct mq_sl
 				const struct message_additions *more)
 {
 	return in.n + 1 + strlen(config->regionId) + strlen(config->brokerClusterName) + more->uniq_key.n +
-	       more->real_topic.n + more->transaction_id.n + 7 * ADDITION_OVERHEAD;
+	       more->real_topic.n + more->transaction_id.n + 8 * ADDITION_OVERHEAD;
 }
 
 size_t message_tail_bound(struct mq_slice topic, size_t n_properties)

@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct mq_slice in = fuzz_slice(data, size);
 	struct message_marks marks;
 
-	message_marks_read(&marks, in, 1000);
+	message_marks_read(&marks, in);
 	check(in, &(struct message_additions){});
 	check(in, &(struct message_additions){
 		      .real_topic = MQ_SLICE("Topic"), .real_queue_id = -2147483647, .transaction_id = MQ_SLICE("U"), .uniq_key = MQ_SLICE("U") });

@@ -269,18 +269,6 @@ static void sizes_are_limited(void **state)
 	free(properties);
 }
 
-static void delayed_messages_are_refused_rather_than_delivered_early(void **state)
-{
-	struct harness_peer *p = *state;
-
-	assert_refused(send_message(p, "Later", "0", "DELAY\0013\2", "x"), MQ_MESSAGE_ILLEGAL,
-		       "delayed delivery is not available on this broker: property DELAY");
-	assert_refused(send_message(p, "Later", "0", "TIMER_DELAY_MS\0013000\2", "x"), MQ_MESSAGE_ILLEGAL,
-		       "delayed delivery is not available on this broker: property TIMER_DELAY_MS");
-	send_ok(p, "Later", "0", "DELAY\0010\2", "x");
-	send_ok(p, "Later", "0", "TIMER_DELIVER_MS\0011000\2", "in the past");
-}
-
 static void a_missing_field_is_named(void **state)
 {
 	struct harness_peer *p = *state;
@@ -521,7 +509,6 @@ int main(void)
 		TEST(illegal_names_are_refused),
 		TEST(system_topics_are_no_targets),
 		TEST(sizes_are_limited),
-		TEST(delayed_messages_are_refused_rather_than_delivered_early),
 		TEST(a_missing_field_is_named),
 		TEST(a_retry_topic_is_made_with_its_group),
 		TEST(a_batch_is_stored_message_by_message),

@@ -9,15 +9,13 @@
 #include "daemons/broker/message.h"
 #include "libmq/wire/message_properties.h"
 
-enum { NOW_MS = 1000000 };
-
 static const struct broker_config config = { .regionId = "DefaultRegion", .brokerClusterName = "C1", .traceOn = true };
 
 static struct message_marks marks_of(const char *properties)
 {
 	struct message_marks m;
 
-	message_marks_read(&m, mq_slice_of(properties), NOW_MS);
+	message_marks_read(&m, mq_slice_of(properties));
 	return m;
 }
 
@@ -46,19 +44,6 @@ static void marks_are_found_and_absent_ones_are_null(void **state)
 	assert_true(marks_of("WAIT\1true\2").wants_wait);
 	assert_true(marks_of("").wants_wait);
 	assert_false(marks_of("").is_prepared);
-}
-
-static void what_is_due_later_is_recognized(void **state)
-{
-	assert_non_null(marks_of("DELAY\0013\2").delayed_by.p);
-	assert_null(marks_of("DELAY\0010\2").delayed_by.p);
-	assert_null(marks_of("DELAY\001-1\2").delayed_by.p);
-	assert_non_null(marks_of("DELAY\1x\2").delayed_by.p);
-	assert_non_null(marks_of("TIMER_DELAY_SEC\0011\2").delayed_by.p);
-	assert_non_null(marks_of("TIMER_DELAY_MS\00130\2").delayed_by.p);
-	assert_null(marks_of("TIMER_DELAY_MS\0010\2").delayed_by.p);
-	assert_null(marks_of("TIMER_DELIVER_MS\0011000000\2").delayed_by.p);
-	assert_non_null(marks_of("TIMER_DELIVER_MS\0011000001\2").delayed_by.p);
 }
 
 static void the_brokers_own_properties_replace_the_senders(void **state)
@@ -142,7 +127,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(marks_are_found_and_absent_ones_are_null),
-		cmocka_unit_test(what_is_due_later_is_recognized),
 		cmocka_unit_test(the_brokers_own_properties_replace_the_senders),
 		cmocka_unit_test(a_half_message_names_its_target),
 		cmocka_unit_test(properties_that_grow_too_long_are_refused),

@@ -1,0 +1,399 @@
+#include "daemons/broker/schedule.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "daemons/broker/broker.h"
+#include "daemons/broker/delay.h"
+#include "daemons/broker/message.h"
+#include "daemons/broker/stats.h"
+#include "libmq/base/cleanup.h"
+#include "libmq/base/log.h"
+#include "libmq/wire/fields.h"
+#include "libmq/wire/message_properties.h"
+
+enum {
+	TURN_ROWS = 256, /* rows of `due` in one turn: sends of others go between two turns */
+	TURN_BYTES = 512 << 10,
+	LOOK_MS = 1000,	 /* the clock may have been set */
+	RETRY_MS = 1000, /* after a turn that the store refused */
+	TIMES_SIZE =
+	    128, /* bytes of TIMER_ENQUEUE_MS and TIMER_DEQUEUE_MS, names and separators included */
+	COMPLAINT_MS = 60000, /* between two journal lines about rows that cannot be read */
+};
+
+/* One message on its way: the stored record is copied behind the struct, then the new tail. */
+struct delivery {
+	STAILQ_ENTRY(delivery) link;
+	struct store_op op;
+	struct store_record record;
+	char head[MQ_RECORD_HEAD_MAX];
+	char data[];
+};
+STAILQ_HEAD(delivery_list, delivery);
+
+struct schedule {
+	struct broker *broker; /* borrowed */
+	pthread_t thread;
+	bool has_thread;
+	_Atomic uint64_t progress;
+
+	pthread_mutex_t lock; /* protects the next four */
+	pthread_cond_t cond;
+	int64_t noted_ms, sleeps_until_ms; /* sleeps_until_ms: INT64_MIN while awake */
+	bool stops, is_turn_done;
+
+	/* Of the thread: */
+	struct store_due rows[TURN_ROWS];
+	unsigned n_rows;
+	struct store_turn turn;
+	struct delivery_list deliveries;
+	bool has_failed;
+	int64_t complained_ms; /* monotonic */
+};
+
+/* ---- A message ---- */
+
+static void schedule_complain(struct schedule *s, const struct store_due *due, const char *why)
+{
+	int64_t now_ms = mq_mono_ms(&mq_clock_system);
+
+	if (s->complained_ms > 0 && now_ms - s->complained_ms < COMPLAINT_MS)
+		return;
+	s->complained_ms = now_ms;
+	mq_log(LOG_ERR,
+	       "a delayed message is dropped: %s (due at %" PRIi64 ", locator %" PRIi64 ")", why,
+	       due->at_ms, due->locator);
+}
+
+static struct delivery *schedule_add(struct schedule *s, const struct store_due *due, size_t n_data)
+{
+	struct delivery *d = malloc(sizeof *d + n_data);
+
+	if (!d) {
+		s->has_failed = true;
+		return NULL;
+	}
+	store_op_init(&d->op);
+	d->op.take_due = *due;
+	d->op.no_wait = true; /* as upstream: with SYNC_FLUSH, too, the move is in the log before a
+				 consumer sees it */
+	STAILQ_INSERT_TAIL(&s->deliveries, d, link);
+	return d;
+}
+
+/* Nothing comes of the row: it goes. */
+static void schedule_drop(struct schedule *s, const struct store_due *due)
+{
+	struct delivery *d = schedule_add(s, due, 0);
+
+	if (d)
+		store_turn_add(&s->turn, &d->op);
+}
+
+/* A timer says when it was stored and when it left, as upstream's wheel does. Whoever has no room
+ * for that goes without. */
+static struct mq_slice schedule_properties(const struct schedule *s, const struct mq_record *rec,
+					   char text[MQ_PROPERTIES_MAX])
+{
+	static const char *const dropped[] = { MQ_PROPERTY_TIMER_ENQUEUE_MS,
+					       MQ_PROPERTY_TIMER_DEQUEUE_MS, NULL };
+	const struct broker *b = s->broker;
+	int64_t precision_ms = b->config.timerPrecisionMs;
+	char enqueued[24], dequeued[24];
+	size_t n;
+
+	if (!mq_slice_is(rec->topic, DELAY_TIMER_TOPIC))
+		return rec->properties;
+	snprintf(enqueued, sizeof enqueued, "%" PRIi64,
+		 rec->store_at_ms / precision_ms * precision_ms);
+	snprintf(dequeued, sizeof dequeued, "%" PRIi64, mq_wall_ms(b->clock));
+	n = mq_properties_copy(rec->properties, dropped, text, MQ_PROPERTIES_MAX);
+	if (n != (size_t)-1)
+		n = mq_properties_append(text, n, MQ_PROPERTIES_MAX, MQ_PROPERTY_TIMER_ENQUEUE_MS,
+					 mq_slice_of(enqueued));
+	if (n != (size_t)-1 && n > 0)
+		n = mq_properties_append(text, n, MQ_PROPERTIES_MAX, MQ_PROPERTY_TIMER_DEQUEUE_MS,
+					 mq_slice_of(dequeued));
+	return n == (size_t)-1 || n == 0 ? rec->properties : (struct mq_slice){ text, n };
+}
+
+/* The message as consumers get it: born data, flags and body of the one that waited. */
+static int schedule_fill(struct schedule *s, struct delivery *d, const struct mq_record *waiting,
+			 const struct message_marks *marks, char *tail)
+{
+	struct mq_record rec = *waiting;
+	char text[MQ_PROPERTIES_MAX];
+
+	rec.topic = marks->real_topic;
+	if (mq_parse_i32(marks->real_queue_id, &rec.queue_id) < 0 ||
+	    mq_slice_is(rec.topic, MESSAGE_HALF_TOPIC))
+		return -EBADMSG;
+	rec.properties = schedule_properties(s, waiting, text);
+	rec.prepared_offset = 0;
+	rec.store_host = s->broker->store_host;
+	message_record_encode(&rec, marks, d->head, tail, &d->record);
+	return store_queue_open(s->broker->store, rec.topic, rec.queue_id, &d->record.queue);
+}
+
+static void schedule_deliver(struct schedule *s, const struct store_due *due,
+			     struct mq_slice record)
+{
+	struct message_marks marks;
+	struct mq_record rec;
+	struct delivery *d;
+	int r;
+
+	/* The new properties are those of the record and two times, and so is the new tail. */
+	d = schedule_add(s, due, 2 * record.n + TIMES_SIZE);
+	if (!d)
+		return;
+	memcpy(d->data, record.p, record.n);
+	r = mq_record_decode((struct mq_slice){ d->data, record.n }, &rec);
+	if (r >= 0) {
+		message_marks_read(&marks, rec.properties);
+		r = schedule_fill(s, d, &rec, &marks, d->data + record.n);
+	}
+	if (r == -ENOMEM) {
+		STAILQ_REMOVE(&s->deliveries, d, delivery, link);
+		free(d);
+		s->has_failed = true;
+		return;
+	}
+	if (r < 0) {
+		schedule_complain(s, due, "its record does not say where it goes");
+	} else {
+		d->op.records = &d->record;
+		d->op.n_records = 1;
+	}
+	store_turn_add(&s->turn, &d->op);
+}
+
+/* ---- A turn ---- */
+
+struct waiting {
+	struct schedule *schedule;
+	const struct store_due *due;
+};
+
+static enum store_verdict schedule_on_record(void *user, int64_t queue_offset, int64_t tag_hash,
+					     struct mq_slice record)
+{
+	const struct waiting *w = user;
+
+	schedule_deliver(w->schedule, w->due, record);
+	return STORE_STOP;
+}
+
+static void schedule_take(struct schedule *s, const struct store_due *due)
+{
+	struct waiting w = { s, due };
+	int r = store_get(s->broker->store, due->locator, STORE_DISK, schedule_on_record, &w);
+
+	if (r == -ENOENT) {
+		schedule_complain(s, due, "its record is gone");
+		schedule_drop(s, due);
+	} else if (r < 0) {
+		s->has_failed = true;
+	}
+}
+
+static enum store_verdict schedule_on_row(void *user, const struct store_due *due)
+{
+	struct schedule *s = user;
+
+	s->rows[s->n_rows++] = *due;
+	return STORE_GO_ON;
+}
+
+static void schedule_on_done(struct store_turn *turn)
+{
+	struct schedule *s = turn->user;
+
+	pthread_mutex_lock(&s->lock);
+	s->is_turn_done = true;
+	pthread_cond_signal(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void schedule_commit(struct schedule *s)
+{
+	s->is_turn_done = false;
+	store_commit(s->broker->store, &s->turn);
+	pthread_mutex_lock(&s->lock);
+	while (!s->is_turn_done)
+		pthread_cond_wait(&s->cond, &s->lock);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void schedule_finish(struct schedule *s, int64_t began_ns)
+{
+	int64_t took_us = (mq_mono_ns(s->broker->clock) - began_ns) / 1000;
+	struct delivery *d;
+
+	while ((d = STAILQ_FIRST(&s->deliveries))) {
+		const struct store_record *r = &d->record;
+
+		STAILQ_REMOVE_HEAD(&s->deliveries, link);
+		if (d->op.result == 0 && d->op.n_records > 0)
+			stats_put(s->broker->stats, 1, r->n_head + r->body.n + r->tail.n, took_us);
+		/* Recalled, or its queue's topic was deleted this moment: the next look finds out.
+		 */
+		else if (d->op.result < 0 && d->op.result != -ENOENT)
+			s->has_failed = true;
+		free(d);
+	}
+}
+
+/* Moves what is due, up to a turn's measure. Returns when to look again. */
+static int64_t schedule_run(struct schedule *s, int64_t now_ms)
+{
+	int64_t next_ms, began_ns = mq_mono_ns(s->broker->clock);
+	unsigned i;
+
+	s->n_rows = 0;
+	s->has_failed =
+	    store_due_scan(s->broker->store, now_ms, TURN_ROWS, schedule_on_row, s, &next_ms) < 0;
+	if (s->has_failed || s->n_rows == 0)
+		return next_ms;
+	store_turn_init(&s->turn, schedule_on_done, s);
+	for (i = 0; i < s->n_rows && s->turn.bytes < TURN_BYTES; i++)
+		schedule_take(s, &s->rows[i]);
+	if (i < s->n_rows)
+		next_ms = s->rows[i].at_ms;
+	schedule_commit(s);
+	schedule_finish(s, began_ns);
+	return next_ms;
+}
+
+/* ---- The thread ---- */
+
+void schedule_note(struct schedule *s, int64_t at_ms)
+{
+	pthread_mutex_lock(&s->lock);
+	if (at_ms < s->noted_ms)
+		s->noted_ms = at_ms;
+	if (at_ms < s->sleeps_until_ms)
+		pthread_cond_signal(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Lock held. What is noted before until_ms ends the sleep. */
+static void schedule_sleep(struct schedule *s, int64_t until_ms, int64_t left_ms)
+{
+	struct timespec deadline;
+
+	left_ms = left_ms < LOOK_MS ? left_ms : LOOK_MS;
+
+	clock_gettime(CLOCK_MONOTONIC, &deadline);
+	deadline.tv_nsec += left_ms % 1000 * 1000000;
+	deadline.tv_sec += left_ms / 1000 + deadline.tv_nsec / 1000000000;
+	deadline.tv_nsec %= 1000000000;
+	s->sleeps_until_ms = until_ms;
+	pthread_cond_timedwait(&s->cond, &s->lock, &deadline);
+	s->sleeps_until_ms = INT64_MIN;
+}
+
+/* After a failure nothing is tried for a while, whatever is noted and wherever the clock goes. */
+static int64_t schedule_run_or_rest(struct schedule *s, int64_t now_ms)
+{
+	int64_t next_ms = schedule_run(s, now_ms);
+
+	if (!s->has_failed)
+		return next_ms;
+	pthread_mutex_lock(&s->lock);
+	if (!s->stops)
+		schedule_sleep(s, INT64_MIN, RETRY_MS);
+	pthread_mutex_unlock(&s->lock);
+	return 0;
+}
+
+static void *schedule_main(void *user)
+{
+	struct schedule *s = user;
+	int64_t next_ms = 0; /* what waits since before the start */
+
+	for (;;) {
+		int64_t now_ms = mq_wall_ms(s->broker->clock);
+		bool stops;
+
+		pthread_mutex_lock(&s->lock);
+		/* Noted after the look that found next_ms, or taken into account by it. */
+		if (s->noted_ms < next_ms)
+			next_ms = s->noted_ms;
+		s->noted_ms = INT64_MAX;
+		stops = s->stops;
+		if (!stops && next_ms > now_ms)
+			schedule_sleep(s, next_ms, next_ms - now_ms);
+		pthread_mutex_unlock(&s->lock);
+		if (stops)
+			return NULL;
+		if (next_ms <= now_ms)
+			next_ms = schedule_run_or_rest(s, now_ms);
+		atomic_fetch_add(&s->progress, 1);
+	}
+}
+
+int schedule_new(struct schedule **ret, struct broker *b)
+{
+	struct schedule *s = calloc(1, sizeof *s);
+	pthread_condattr_t attr;
+
+	if (!s)
+		return -ENOMEM;
+	s->broker = b;
+	s->noted_ms = INT64_MAX;
+	s->sleeps_until_ms = INT64_MIN;
+	STAILQ_INIT(&s->deliveries);
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&s->cond, &attr);
+	pthread_condattr_destroy(&attr);
+	*ret = s;
+	return 0;
+}
+
+int schedule_start(struct schedule *s, struct mq_error *err)
+{
+	int r = pthread_create(&s->thread, NULL, schedule_main, s);
+
+	if (r != 0)
+		return mq_error_set(err, -r, "cannot start the thread for delayed messages: %s",
+				    strerror(r));
+	pthread_setname_np(s->thread, "mq-schedule");
+	s->has_thread = true;
+	return 0;
+}
+
+void schedule_stop(struct schedule *s)
+{
+	if (!s || !s->has_thread)
+		return;
+	pthread_mutex_lock(&s->lock);
+	s->stops = true;
+	pthread_cond_signal(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+	pthread_join(s->thread, NULL);
+	s->has_thread = false;
+}
+
+struct schedule *schedule_free(struct schedule *s)
+{
+	if (!s)
+		return NULL;
+	schedule_stop(s);
+	pthread_cond_destroy(&s->cond);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+	return NULL;
+}
+
+uint64_t schedule_progress(const struct schedule *s)
+{
+	return atomic_load(&s->progress);
+}
