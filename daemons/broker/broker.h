@@ -37,6 +37,7 @@ struct broker {
 	struct broker_loop *loops[BROKER_IO_THREADS_MAX]; /* owned */
 	unsigned n_loops;
 	_Atomic unsigned n_posts_due;      /* turns and jobs that have not yet been posted back to their loop */
+	_Atomic size_t filter_bytes;       /* of all compiled filters, see filter_sql.h */
 	_Atomic bool is_stopping;          /* nothing waits any more: held pulls are answered at once */
 	struct mq_dispatch dispatch;
 	struct delay_levels delay_levels;  /* messageDelayLevel */

@@ -10,6 +10,7 @@
 #include <uthash.h>
 
 #include "daemons/broker/broker.h"
+#include "daemons/broker/filter_sql.h"
 #include "daemons/broker/groups.h"
 #include "daemons/broker/topics.h"
 #include "libmq/wire/body_connections.h"
@@ -47,6 +48,7 @@ struct subscribed {
 	struct mq_slice topic, sub_string, expression_type;
 	int64_t version;
 	bool class_filter;
+	struct filter_sql *sql; /* ref; NULL: no SQL92, or it does not compile */
 	unsigned n_tags, n_codes;
 	struct mq_slice *tags;
 	int32_t *codes;
@@ -124,7 +126,21 @@ static void sub_set_codes(struct subscribed *s, const struct mq_subscription *fr
 			s->codes[s->n_codes++] = mq_java_hash(tag);
 }
 
-static struct subscribed *sub_new(const struct mq_subscription *from)
+static void sub_free(struct subscribed *s)
+{
+	filter_sql_unref(s->sql);
+	free(s);
+}
+
+/* An expression that does not compile is no reason to refuse the heartbeat: the pulls are told. */
+static int sub_compile(struct subscribed *s, struct broker *b)
+{
+	if (!mq_slice_is(s->expression_type, "SQL92"))
+		return 0;
+	return filter_sql_compile(&s->sql, s->sub_string, &b->filter_bytes, NULL) == -ENOMEM ? -ENOMEM : 0;
+}
+
+static struct subscribed *sub_new(struct broker *b, const struct mq_subscription *from)
 {
 	unsigned max_tags = from->tags ? from->tags->n : 0;
 	unsigned max_codes = from->codes && from->codes->n > 0 ? from->codes->n : sub_count_tags(from->sub_string);
@@ -149,6 +165,10 @@ static struct subscribed *sub_new(const struct mq_subscription *from)
 		if (mq_json_text(tag).p)
 			s->tags[s->n_tags++] = sub_copy(&text, mq_json_text(tag));
 	sub_set_codes(s, from);
+	if (sub_compile(s, b) < 0) {
+		sub_free(s);
+		return NULL;
+	}
 	return s;
 }
 
@@ -166,12 +186,12 @@ static void subs_free(struct subscribed **table)
 
 	HASH_ITER(hh, *table, s, next) {
 		HASH_DEL(*table, s);
-		free(s);
+		sub_free(s);
 	}
 }
 
 /* What a heartbeat says of one consumer, as a table of its own. */
-static int subs_read(const struct mq_json_node *list, struct subscribed **ret, struct mq_error *err)
+static int subs_read(struct broker *b, const struct mq_json_node *list, struct subscribed **ret, struct mq_error *err)
 {
 	struct subscribed *table = NULL, *s, *old;
 	struct mq_subscription from;
@@ -181,7 +201,7 @@ static int subs_read(const struct mq_json_node *list, struct subscribed **ret, s
 		r = mq_subscription_read(node, &from, err);
 		if (r < 0)
 			break;
-		s = sub_new(&from);
+		s = sub_new(b, &from);
 		if (!s) {
 			r = -ENOMEM;
 			break;
@@ -189,7 +209,7 @@ static int subs_read(const struct mq_json_node *list, struct subscribed **ret, s
 		old = subs_find(table, s->topic);
 		if (old) {
 			HASH_DEL(table, old);
-			free(old);
+			sub_free(old);
 		}
 		HASH_ADD_KEYPTR(hh, table, s->topic.p, s->topic.n, s);
 	}
@@ -212,19 +232,19 @@ static bool party_subscribe(struct party *p, struct subscribed **table)
 		if (subs_find(*table, s->topic))
 			continue;
 		HASH_DEL(p->subscribed, s);
-		free(s);
+		sub_free(s);
 		changed = true;
 	}
 	HASH_ITER(hh, *table, s, next) {
 		HASH_DEL(*table, s);
 		old = subs_find(p->subscribed, s->topic);
 		if (old && s->version <= old->version) {
-			free(s);
+			sub_free(s);
 			continue;
 		}
 		if (old) {
 			HASH_DEL(p->subscribed, old);
-			free(old);
+			sub_free(old);
 		} else {
 			changed = true;
 		}
@@ -499,7 +519,7 @@ static int beat_consumer(struct clients *c, struct beat *b, const struct mq_json
 		return r;
 	if (consumer.type == MQ_CONSUME_ACTIVELY && config_get(&c->broker->config, rejectPullConsumerEnable))
 		return 0;
-	r = subs_read(consumer.subscriptions, &subs, err);
+	r = subs_read(c->broker, consumer.subscriptions, &subs, err);
 	if (r < 0)
 		return r;
 	r = beat_prepare(c, &consumer, subs);
@@ -688,6 +708,7 @@ static void subscription_fill(const struct party *p, const struct subscribed *s,
 		.model = (enum message_model)p->model,
 		.version = s->version,
 		.is_tag = mq_slice_is(s->expression_type, "TAG"),
+		.sql = filter_sql_ref(s->sql),
 		.matches_all = mq_tags_match_all(s->sub_string),
 		.n_codes = s->n_codes < N_ELEMENTS(ret->codes) ? s->n_codes : N_ELEMENTS(ret->codes),
 		.has_more_codes = s->n_codes > N_ELEMENTS(ret->codes),

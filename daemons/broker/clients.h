@@ -9,6 +9,7 @@
 struct broker;
 struct clients;
 struct evbuffer;
+struct filter_sql;
 struct mq_request;
 
 enum consume_type { CONSUME_ACTIVELY, CONSUME_PASSIVELY, CONSUME_POP };
@@ -36,6 +37,7 @@ struct subscription {
 	enum message_model model;
 	int64_t version;        /* subVersion */
 	bool is_tag;            /* expressionType TAG (or none) */
+	struct filter_sql *sql; /* ref, the caller's; NULL: not SQL92, or it does not compile */
 	bool matches_all;       /* "*" or empty */
 	unsigned n_codes;
 	int32_t codes[64];      /* Java hashes of the tags */

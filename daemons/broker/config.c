@@ -150,7 +150,7 @@ static const struct option_line broker_lines[] = {
 	IGNORED("enableNotifyAfterPopOrderLockRelease"), IGNORED("enableNotifyBeforePopCalculateLag"),
 	IGNORED("enablePopBatchAck"), IGNORED("enablePopBufferMerge"), IGNORED("enablePopLog"),
 	IGNORED("enablePopMessageThreshold"), IGNORED("enablePopMetrics"),
-	BOOL(enablePropertyFilter, "false", "whether consumers may filter by SQL92"),
+	BOOL(enablePropertyFilter, "false", "whether consumers may filter by SQL92", .is_live = true),
 	IGNORED("enableReconnectForGoAway"), IGNORED("enableRegisterProducer"),
 	IGNORED("enableRemoteEscape"), IGNORED("enableRemotingMetrics"),
 	IGNORED("enableRequestMetrics"), IGNORED("enableRetryTopicV2"), IGNORED("enableRocksDBLog"),

@@ -4,6 +4,7 @@
 
 #include "daemons/broker/broker.h"
 #include "daemons/broker/clients.h"
+#include "daemons/broker/filter_sql.h"
 #include "daemons/broker/handlers.h"
 #include "daemons/broker/reply.h"
 #include "libmq/wire/body_heartbeat.h"
@@ -75,7 +76,25 @@ int handle_get_consumer_list_by_group(struct mq_request *req)
 	return r;
 }
 
-/* SQL92 is not served: a consumer that asks for it learns so when it starts, not when nothing arrives. */
+/* A consumer with a wrong expression learns so when it starts. The sentence is ours: upstream's is its parser's exception. */
+static int check_sql(struct mq_request *req, const struct mq_subscription *s)
+{
+	_cleanup_(filter_sql_unrefp) struct filter_sql *f = NULL;
+	struct broker *b = req->server;
+	struct mq_error err = {};
+	int r;
+
+	if (!config_get(&b->config, enablePropertyFilter) || !mq_slice_is(s->expression_type, "SQL92"))
+		return mq_reply_code(req, MQ_SYSTEM_ERROR,
+				     "The broker does not support consumer to filter message by %.*s",
+				     MQ_FMT(s->expression_type));
+	r = filter_sql_compile(&f, s->sub_string, &b->filter_bytes, &err);
+	if (r == 0)
+		return mq_reply_ok(req);
+	return mq_reply_code(req, r == -EINVAL || r == -E2BIG ? MQ_SUBSCRIPTION_PARSE_FAILED : MQ_SYSTEM_BUSY, "%s",
+			     err.text);
+}
+
 int handle_check_client_config(struct mq_request *req)
 {
 	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
@@ -94,8 +113,7 @@ int handle_check_client_config(struct mq_request *req)
 		return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", err.text);
 	if (mq_slice_is(subscription.expression_type, "TAG"))
 		return mq_reply_ok(req);
-	return mq_reply_code(req, MQ_SYSTEM_ERROR, "The broker does not support consumer to filter message by %.*s",
-			     MQ_FMT(subscription.expression_type));
+	return check_sql(req, &subscription);
 }
 
 int handle_get_consumer_connection_list(struct mq_request *req)

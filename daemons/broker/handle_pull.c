@@ -14,6 +14,7 @@
 
 #include "daemons/broker/broker.h"
 #include "daemons/broker/clients.h"
+#include "daemons/broker/filter_sql.h"
 #include "daemons/broker/filter_tag.h"
 #include "daemons/broker/groups.h"
 #include "daemons/broker/handlers.h"
@@ -86,7 +87,8 @@ struct pull {
 	struct pull_header h;
 	struct topic topic;
 	struct group group;
-	struct subscription sub;
+	struct subscription sub; /* with its reference to a filter */
+	unsigned n_steps;        /* that the filter took */
 	struct store_queue *queue;
 	struct hold_entry hold;
 	bool may_hold;    /* this attempt may wait */
@@ -110,6 +112,7 @@ static void pull_free(struct pull *p)
 {
 	if (p->body)
 		evbuffer_free(p->body);
+	filter_sql_unref(p->sub.sql);
 	free(p);
 }
 
@@ -183,6 +186,19 @@ static bool pull_is_full(const struct pull *p, size_t size)
 	       p->n_messages >= max_count;
 }
 
+/* A filter that takes long ends the scan, and the waiting: the client comes again. */
+static bool pull_wants(struct pull *p, int64_t tag_hash, struct mq_slice record)
+{
+	bool wants;
+
+	if (!p->sub.sql)
+		return filter_tag_matches(&p->sub, tag_hash);
+	wants = filter_sql_matches(p->sub.sql, record, &p->n_steps);
+	if (p->n_steps > FILTER_SQL_SCAN_STEPS)
+		p->max_scanned = p->n_scanned;
+	return wants;
+}
+
 static enum store_verdict pull_on_record(void *user, int64_t queue_offset, int64_t tag_hash,
 					 struct mq_slice record)
 {
@@ -195,7 +211,7 @@ static enum store_verdict pull_on_record(void *user, int64_t queue_offset, int64
 	}
 	p->n_scanned++;
 	p->next = queue_offset + 1;
-	if (!filter_tag_matches(&p->sub, tag_hash))
+	if (!pull_wants(p, tag_hash, record))
 		return STORE_GO_ON;
 	if (!p->body)
 		p->body = evbuffer_new();
@@ -291,7 +307,7 @@ static bool pull_settle(struct pull *p)
 	}
 	status = p->n_scanned > 0 ? PULL_NO_MATCHED_MESSAGE : PULL_MESSAGE_WAS_REMOVING;
 	/* A pull that waits is not disturbed by messages that it does not want: it goes on waiting behind them. */
-	if (p->is_timed && status == PULL_NO_MATCHED_MESSAGE && pull_can_hold(p)) {
+	if (p->is_timed && status == PULL_NO_MATCHED_MESSAGE && p->n_steps <= FILTER_SQL_SCAN_STEPS && pull_can_hold(p)) {
 		p->has_skipped = true;
 		p->from = p->next;
 		return pull_park(p);
@@ -425,10 +441,37 @@ static bool pull_is_tag(struct mq_slice type)
 	return type.n == 0 || mq_slice_is(type, "TAG");
 }
 
+static int pull_refuse_type(struct pull *p, struct mq_slice type)
+{
+	return pull_refuse(p, MQ_SYSTEM_ERROR, 0, "The broker does not support consumer to filter message by %.*s", MQ_FMT(type));
+}
+
+/* An expression that does not compile matches everything, as upstream; one that is too big for us is refused. */
+static int pull_check_own_sql(struct pull *p)
+{
+	struct mq_error err = {};
+	int r = -EINVAL;
+
+	if (p->h.expression.n == 0)
+		return pull_refuse(p, MQ_SUBSCRIPTION_PARSE_FAILED, 0, "parse the consumer's subscription failed");
+	if (!config_get(&p->broker->config, enablePropertyFilter))
+		return pull_refuse_type(p, p->h.expression_type);
+	if (mq_slice_is(p->h.expression_type, "SQL92"))
+		r = filter_sql_compile(&p->sub.sql, p->h.expression, &p->broker->filter_bytes, &err);
+	if (r == -E2BIG)
+		return pull_refuse(p, MQ_SUBSCRIPTION_PARSE_FAILED, 0, "parse the consumer's subscription failed: %s", err.text);
+	if (r == -EDQUOT || r == -ENOMEM)
+		return pull_refuse(p, MQ_SYSTEM_BUSY, 0, "%s", err.text);
+	p->sub.matches_all = r == -EINVAL;
+	return 1;
+}
+
 static int pull_check_own_subscription(struct pull *p)
 {
 	p->sub = (struct subscription){ .is_tag = pull_is_tag(p->h.expression_type) };
-	if (p->sub.is_tag && filter_tag_parse(&p->sub, p->h.expression) < 0)
+	if (!p->sub.is_tag)
+		return pull_check_own_sql(p);
+	if (filter_tag_parse(&p->sub, p->h.expression) < 0)
 		return pull_refuse(p, MQ_SUBSCRIPTION_PARSE_FAILED, 0,
 				   "parse the consumer's subscription failed");
 	return 1;
@@ -453,6 +496,13 @@ static int pull_check_group_subscription(struct pull *p)
 	if (p->sub.version < p->h.sub_version)
 		return pull_refuse(p, MQ_SUBSCRIPTION_NOT_LATEST, 0,
 				   "the consumer's subscription not latest");
+	if (p->sub.is_tag)
+		return 1;
+	if (!p->sub.sql)
+		return pull_refuse(p, MQ_FILTER_DATA_NOT_EXIST, 0,
+				   "The broker's consumer filter data is not exist!Your expression may be wrong!");
+	if (!config_get(&p->broker->config, enablePropertyFilter))
+		return pull_refuse_type(p, MQ_SLICE("SQL92"));
 	return 1;
 }
 
@@ -463,9 +513,6 @@ static int pull_check_subscription(struct pull *p)
 
 	if (r <= 0)
 		return r;
-	if (!p->sub.is_tag)
-		return pull_refuse(p, MQ_SYSTEM_ERROR, 0,
-				   "The broker does not support consumer to filter message by SQL92");
 	pull_start(p);
 	return MQ_REQUEST_PENDING;
 }

@@ -6,6 +6,7 @@
 
 #include "daemons/broker/broker.h"
 #include "daemons/broker/clients.h"
+#include "daemons/broker/filter_sql.h"
 #include "daemons/broker/handlers.h"
 #include "daemons/broker/names.h"
 #include "daemons/broker/pulled.h"
@@ -196,14 +197,17 @@ static struct mq_consume_offset consume_stats_of(struct broker *b, struct mq_sli
 static void consume_stats_write_topic(const struct stats_job *job, struct mq_json_writer *w, struct mq_slice topic)
 {
 	struct broker *b = job->req->server;
-	struct subscription subscription;
+	struct subscription subscription = {};
+	enum subscription_state state;
 	struct topic config;
 
 	if (topics_get(b->topics, topic, &config) < 0)
 		return;
 	/* A group that is online, but not subscribed to it any more, has stopped consuming it: old offsets do not
 	 * count. */
-	if (clients_subscription(b->clients, job->group, topic, &subscription) == SUBSCRIPTION_NONE)
+	state = clients_subscription(b->clients, job->group, topic, &subscription);
+	filter_sql_unref(subscription.sql);
+	if (state == SUBSCRIPTION_NONE)
 		return;
 	for (int32_t i = 0; i < config.read_queues; i++) {
 		struct mq_queue_name name = { .broker = mq_slice_of(b->config.brokerName), .topic = topic, .id = i };

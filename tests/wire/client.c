@@ -154,7 +154,7 @@ static void a_heartbeat_creates_the_retry_topic(void **state)
 			    "\"%RETRY%g6\",\"topicSysFlag\":0,\"writeQueueNums\":1}");
 }
 
-static void tags_can_be_checked_and_sql_cannot(void **state)
+static void without_enable_property_filter_only_tags_pass_the_check(void **state)
 {
 	struct harness_peer *p = *state;
 	struct mq_command cmd;
@@ -181,7 +181,7 @@ int main(void)
 		TEST(groups_without_members_have_apaches_texts),
 		TEST(connections_are_listed),
 		TEST(a_heartbeat_creates_the_retry_topic),
-		TEST(tags_can_be_checked_and_sql_cannot),
+		TEST(without_enable_property_filter_only_tags_pass_the_check),
 	};
 
 	return cmocka_run_group_tests(tests, start_daemon, stop_daemon);
