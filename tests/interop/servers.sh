@@ -7,7 +7,7 @@
 #   servers.sh stop DIR
 #
 # KIND is mqd or apache, or NameServer and broker of different kinds: mqd+apache, apache+mqd.
-# DIR holds everything of the pair: configuration, store, logs, pid files. A start empties the store
+# DIR holds everything of the pair: configuration, store, logs, pid files, and the commands (broker.command). A start empties the store
 # and returns when the NameServer hands out a route to the broker; it fails, with the logs' ends, when that takes
 # longer than a minute.
 #
@@ -41,6 +41,7 @@ die() {
 service() {
 	local name=$1
 	shift
+	printf '%q ' "$@" >"$dir/$name.command"
 	(cd "$dir" && exec setsid "$@") </dev/null >"$dir/$name.log" 2>&1 &
 	echo $! >"$dir/$name.pid"
 }
