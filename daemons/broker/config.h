@@ -26,7 +26,7 @@ struct broker_config {
 		traceTopicEnable;
 	bool longPollingEnable, enablePropertyFilter, rejectTransactionMessage, rejectPullConsumerEnable;
 	bool notifyConsumerIdsChangedEnable, litePullMessageEnable;
-	bool timerWheelEnable;
+	bool timerWheelEnable, recallMessageEnable;
 	int64_t timerMaxDelaySec, timerPrecisionMs; /* ms; timerMaxDelaySec: bare numbers are seconds */
 	bool validateSystemTopicWhenUpdateTopic, enableMixedMessageType;
 	bool aclEnable, authenticationEnabled, authorizationEnabled; /* only false passes the check */

@@ -14,6 +14,7 @@
 #include "daemons/broker/groups.h"
 #include "daemons/broker/handlers.h"
 #include "daemons/broker/message.h"
+#include "daemons/broker/recall.h"
 #include "daemons/broker/register.h"
 #include "daemons/broker/stats.h"
 #include "daemons/broker/topics.h"
@@ -72,6 +73,16 @@ static void send_free(struct send *s)
 		mq_conn_release(s->req->conn, s->n_block);
 	free(s->records);
 	free(s);
+}
+
+/* Of a message that is tried again: the group. p NULL: it is none. */
+static struct mq_slice send_retry_group(const struct send *s)
+{
+	struct mq_slice prefix = MQ_SLICE(MESSAGE_RETRY_PREFIX);
+
+	if (!mq_slice_starts(s->h.topic, prefix))
+		return (struct mq_slice){};
+	return (struct mq_slice){ s->h.topic.p + prefix.n, s->h.topic.n - prefix.n };
 }
 
 static int send_refuse(struct send *s, int code, const char *fmt, ...) _printf_(3, 4);
@@ -291,7 +302,7 @@ static char *send_message_ids(const struct send *s)
 static int send_answer(struct send *s)
 {
 	_cleanup_(freep) char *ids = NULL;
-	char id[MQ_MESSAGE_ID_MAX];
+	char id[MQ_MESSAGE_ID_MAX], handle[RECALL_HANDLE_MAX];
 	struct mq_command answer;
 
 	mq_request_answer(s->req, &answer, MQ_SUCCESS);
@@ -308,6 +319,10 @@ static int send_answer(struct send *s)
 	mq_command_add_i64(&answer, "queueOffset", s->records[0].queue_offset);
 	if (s->marks.uniq_key.p)
 		mq_command_add(&answer, "transactionId", s->marks.uniq_key);
+	/* As upstream: a millisecond into the slot that was rounded to, and none for what is tried again. */
+	if (s->delay.kind == DELAY_TIMER && !send_retry_group(s).p &&
+	    recall_encode(s->h.topic, mq_slice_of(s->broker->config.brokerName), s->delay.out_ms + 1, s->marks.uniq_key, handle) > 0)
+		mq_command_add(&answer, "recallHandle", mq_slice_of(handle));
 	return mq_reply(s->req, &answer, NULL);
 }
 
@@ -431,15 +446,6 @@ static int send_check_queue(struct send *s)
 }
 
 /* ---- Making what is missing ---- */
-
-static struct mq_slice send_retry_group(const struct send *s)
-{
-	struct mq_slice prefix = MQ_SLICE(MESSAGE_RETRY_PREFIX);
-
-	if (!mq_slice_starts(s->h.topic, prefix))
-		return (struct mq_slice){};
-	return (struct mq_slice){ s->h.topic.p + prefix.n, s->h.topic.n - prefix.n };
-}
 
 /* On a reader thread: each change is a row in the store. */
 static void send_make(void *arg)

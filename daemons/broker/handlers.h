@@ -7,6 +7,8 @@ struct mq_request;
 int handle_send_message(struct mq_request *req);       /* 10 */
 int handle_send_message_v2(struct mq_request *req);    /* 310 */
 int handle_send_batch_message(struct mq_request *req); /* 320 */
+/* handle_recall.c */
+int handle_recall_message(struct mq_request *req); /* 370 */
 /* handle_txn.c */
 int handle_end_transaction(struct mq_request *req); /* 37 */
 /* handle_pull.c */

@@ -43,6 +43,7 @@ static const struct mq_dispatch_line lines[] = {
 	{ MQ_GET_TOPIC_CONFIG,                   handle_get_topic_config,                  MQ_PERM_ADMIN_READ,  "topic", NULL, false },
 	{ MQ_GET_SUBSCRIPTIONGROUP_CONFIG,       handle_get_subscriptiongroup_config,      MQ_PERM_ADMIN_READ,  "group", NULL, false },
 	{ MQ_LITE_PULL_MESSAGE,                  handle_pull_message,                      MQ_PERM_SUB,         "topic", "consumerGroup", true },
+	{ MQ_RECALL_MESSAGE,                     handle_recall_message,                    MQ_PERM_PUB,         "topic", NULL, false },
 };
 /* clang-format on */
 
@@ -54,15 +55,16 @@ static bool is_send(const struct mq_request *req)
 			     req->line->code == MQ_SEND_BATCH_MESSAGE);
 }
 
-/* Senders learn the region and whether to trace from every answer, also from errors. */
+/* Senders learn the region and whether to trace from every answer, also from errors; who recalls, the region. */
 static void requests_decorate(const struct mq_request *req, struct mq_command *answer)
 {
 	struct broker *b = req->server;
+	bool is_recall = req->line && req->line->code == MQ_RECALL_MESSAGE;
 
-	if (!is_send(req))
-		return;
-	mq_command_add(answer, "MSG_REGION", mq_slice_of(b->config.regionId));
-	mq_command_add_bool(answer, "TRACE_ON", config_get(&b->config, traceOn));
+	if (is_send(req) || is_recall)
+		mq_command_add(answer, "MSG_REGION", mq_slice_of(b->config.regionId));
+	if (is_send(req))
+		mq_command_add_bool(answer, "TRACE_ON", config_get(&b->config, traceOn));
 }
 
 static void requests_on_close(struct mq_conn *conn, void *server)

@@ -21,8 +21,8 @@ enum {
 	TURN_BYTES = 512 << 10,
 	LOOK_MS = 1000,	 /* the clock may have been set */
 	RETRY_MS = 1000, /* after a turn that the store refused */
-	TIMES_SIZE =
-	    128, /* bytes of TIMER_ENQUEUE_MS and TIMER_DEQUEUE_MS, names and separators included */
+	RECALLS_MAX = 64, /* messages with the same unique id */
+	TIMES_SIZE = 128, /* bytes of TIMER_ENQUEUE_MS and TIMER_DEQUEUE_MS with their names */
 	COMPLAINT_MS = 60000, /* between two journal lines about rows that cannot be read */
 };
 
@@ -140,12 +140,68 @@ static int schedule_fill(struct schedule *s, struct delivery *d, const struct mq
 	return store_queue_open(s->broker->store, rec.topic, rec.queue_id, &d->record.queue);
 }
 
+/* ---- Recalls ---- */
+
+struct recalling {
+	struct schedule *schedule;
+	const struct message_marks *marks; /* of the one that recalls */
+};
+
+/* Lets go of a message that waits for the same time and has this topic and unique id
+ * (TimerMessageStore.buildDeleteKey). */
+static enum store_verdict schedule_on_recalled(void *user, int64_t queue_offset, int64_t tag_hash,
+					       struct mq_slice record)
+{
+	const struct recalling *recalling = user;
+	struct mq_slice target = recalling->marks->timer_del_uniq_key;
+	struct message_marks marks;
+	struct mq_record rec;
+
+	if (mq_record_decode(record, &rec) < 0)
+		return STORE_GO_ON;
+	message_marks_read(&marks, rec.properties);
+	if (!marks.timer_del_uniq_key.p &&
+	    mq_slice_equal(marks.timer_out_ms, recalling->marks->timer_out_ms) &&
+	    target.n == marks.real_topic.n + 1 + marks.uniq_key.n &&
+	    mq_slice_starts(target, marks.real_topic) && target.p[marks.real_topic.n] == '+')
+		schedule_drop(
+		    recalling->schedule,
+		    &(struct store_due){ tag_hash, STORE_DUE_MESSAGE, rec.physical_offset });
+	return STORE_GO_ON;
+}
+
+static int schedule_recall(struct schedule *s, const struct message_marks *marks)
+{
+	struct recalling recalling = { s, marks };
+	struct mq_slice target = marks->timer_del_uniq_key;
+	const char *plus = memchr(target.p, '+', target.n); /* no topic has one */
+	struct mq_slice uniq_key;
+	int r;
+
+	if (!plus)
+		return 0;
+	uniq_key = (struct mq_slice){ plus + 1, target.n - (size_t)(plus + 1 - target.p) };
+	r = store_query(s->broker->store, MQ_SLICE(DELAY_TIMER_TOPIC), uniq_key, RECALLS_MAX, 0,
+			INT64_MAX, schedule_on_recalled, &recalling);
+	return r < 0 ? r : 0;
+}
+
+/* ---- Deliveries ---- */
+
+static void schedule_forget(struct schedule *s, struct delivery *d)
+{
+	STAILQ_REMOVE(&s->deliveries, d, delivery, link);
+	free(d);
+	s->has_failed = true;
+}
+
 static void schedule_deliver(struct schedule *s, const struct store_due *due,
 			     struct mq_slice record)
 {
 	struct message_marks marks;
 	struct mq_record rec;
 	struct delivery *d;
+	bool is_recall = false;
 	int r;
 
 	/* The new properties are those of the record and two times, and so is the new tail. */
@@ -156,17 +212,18 @@ static void schedule_deliver(struct schedule *s, const struct store_due *due,
 	r = mq_record_decode((struct mq_slice){ d->data, record.n }, &rec);
 	if (r >= 0) {
 		message_marks_read(&marks, rec.properties);
-		r = schedule_fill(s, d, &rec, &marks, d->data + record.n);
+		is_recall =
+		    marks.timer_del_uniq_key.p && mq_slice_is(rec.topic, DELAY_TIMER_TOPIC);
+		r = is_recall ? schedule_recall(s, &marks) :
+				schedule_fill(s, d, &rec, &marks, d->data + record.n);
 	}
-	if (r == -ENOMEM) {
-		STAILQ_REMOVE(&s->deliveries, d, delivery, link);
-		free(d);
-		s->has_failed = true;
+	if (r == -ENOMEM || r == -EIO) {
+		schedule_forget(s, d);
 		return;
 	}
 	if (r < 0) {
 		schedule_complain(s, due, "its record does not say where it goes");
-	} else {
+	} else if (!is_recall) {
 		d->op.records = &d->record;
 		d->op.n_records = 1;
 	}

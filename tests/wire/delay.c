@@ -3,7 +3,8 @@
 
 static int start_daemon(void **state)
 {
-	static const char *const sets[] = { "messageDelayLevel=1s 1h", "timerMaxDelaySec=100", NULL };
+	static const char *const sets[] = { "messageDelayLevel=1s 1h", "timerMaxDelaySec=100", "recallMessageEnable=true",
+					   "brokerName=broker-a", NULL };
 
 	daemon_ = harness_start(HARNESS_BROKER, sets);
 	return 0;
@@ -164,6 +165,50 @@ static void wrong_delays_are_refused(void **state)
 	send_ok(p, "Wrong", "0", "TIMER_DELAY_SEC\00199\2", "x");
 }
 
+/* ---- Recall (370) ---- */
+
+static const struct mq_command *recall(struct harness_peer *p, const char *topic, const char *handle)
+{
+	return harness_ask(p, MQ_RECALL_MESSAGE, "producerGroup", "pg", "topic", topic, "recallHandle", handle, NULL);
+}
+
+static void a_timer_is_recalled_by_its_handle(void **state)
+{
+	struct harness_peer *p = *state;
+	char handle[300];
+
+	snprintf(handle, sizeof handle, "%s",
+		 harness_field(send_message(p, "Recall", "1", "TIMER_DELAY_MS\0012500\2UNIQ_KEY\1U1\2", "recalled"), "recallHandle"));
+	assert_int_not_equal(handle[0], '\0');
+	send_ok(p, "Recall", "1", "TIMER_DELAY_MS\0012600\2UNIQ_KEY\1U2\2", "stays");
+	harness_assert_answer(recall(p, "Recall", handle), MQ_SUCCESS, NULL);
+	assert_string_equal(harness_field(&p->answer->cmd, "msgId"), "U1");
+	assert_string_equal(harness_field(&p->answer->cmd, "MSG_REGION"), "DefaultRegion");
+	/* As upstream: whether there is one left is not asked. */
+	harness_assert_answer(recall(p, "Recall", handle), MQ_SUCCESS, NULL);
+	assert_slice(await(p, "Recall", "1", "0").body, "stays");
+	assert_pull(pull(p, "Recall", "1", "1"), MQ_PULL_NOT_FOUND, "OFFSET_OVERFLOW_ONE", "1", "0", "1");
+	harness_assert_answer(recall(p, "Recall", handle), MQ_ILLEGAL_OPERATION, "recall failed, timestamp invalid");
+}
+
+static void wrong_recalls_are_refused(void **state)
+{
+	struct harness_peer *p = *state;
+
+	send_ok(p, "RecallNo", "0", "", "x");
+	harness_assert_answer(recall(p, "Nowhere", "x"), MQ_TOPIC_NOT_EXIST, "recall failed, the topic[Nowhere] not exist");
+	harness_assert_answer(recall(p, "RecallNo", "x"), MQ_ILLEGAL_OPERATION, "recall handle is invalid");
+	/* v1 Other broker-a 5 id; v1 RecallNo broker-b 5 id; v1 RecallNo broker-a 5 id; v1 RecallNo broker-a soon id */
+	harness_assert_answer(recall(p, "RecallNo", "djEgT3RoZXIgYnJva2VyLWEgNSBpZA=="), MQ_ILLEGAL_OPERATION,
+			      "recall failed, topic not match");
+	harness_assert_answer(recall(p, "RecallNo", "djEgUmVjYWxsTm8gYnJva2VyLWIgNSBpZA=="), MQ_ILLEGAL_OPERATION,
+			      "recall failed, broker service not available");
+	harness_assert_answer(recall(p, "RecallNo", "djEgUmVjYWxsTm8gYnJva2VyLWEgNSBpZA=="), MQ_ILLEGAL_OPERATION,
+			      "recall failed, timestamp invalid");
+	harness_assert_answer(recall(p, "RecallNo", "djEgUmVjYWxsTm8gYnJva2VyLWEgc29vbiBpZA=="), MQ_ILLEGAL_OPERATION,
+			      "recall failed, timestamp invalid");
+}
+
 static void timers_can_be_switched_off(void **state)
 {
 	static const char *const sets[] = { "timerWheelEnable=false", NULL };
@@ -173,6 +218,8 @@ static void timers_can_be_switched_off(void **state)
 	harness_assert_answer(send_message(p, "Off", "0", "TIMER_DELAY_MS\0015000\2", "x"), MQ_SYSTEM_ERROR,
 			      "accurate timer message is not enabled, timerWheelEnable is false");
 	send_ok(p, "Off", "0", "DELAY\0011\2", "x");
+	/* and without being told, nothing is recalled */
+	harness_assert_answer(recall(p, "Off", "x"), MQ_NO_PERMISSION, "recall failed, operation is forbidden");
 	harness_close(p);
 	harness_stop(own);
 	harness_free(own);
@@ -232,6 +279,8 @@ int main(void)
 		TEST(a_level_goes_before_a_timer),
 		TEST(what_is_due_already_is_delivered_at_once),
 		TEST(wrong_delays_are_refused),
+		TEST(a_timer_is_recalled_by_its_handle),
+		TEST(wrong_recalls_are_refused),
 		cmocka_unit_test(timers_can_be_switched_off),
 		cmocka_unit_test(what_waits_survives_a_kill),
 		TEST(a_message_outlives_its_topic),

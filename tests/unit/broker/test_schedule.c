@@ -1,0 +1,350 @@
+/* schedule.c on a real store, with a clock that the test steers. Only the pause between two looks at the clock is real. */
+#include "broker_test.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <time.h>
+
+#include "daemons/broker/message.h"
+#include "daemons/broker/schedule.h"
+#include "libmq/wire/message_properties.h"
+
+static void start(struct fixture *f)
+{
+	struct mq_error err = {};
+
+	assert_int_equal(delay_levels_parse(&f->broker.delay_levels, "5s 1h", &err), 0);
+	assert_int_equal(schedule_new(&f->broker.schedule, &f->broker), 0);
+	assert_int_equal(schedule_start(f->broker.schedule, &err), 0);
+}
+
+static int setup(void **state)
+{
+	fixture_setup(state);
+	start(*state);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	schedule_stop(f->broker.schedule);
+	f->broker.schedule = schedule_free(f->broker.schedule);
+	return fixture_teardown(state);
+}
+
+#define SCHEDULED(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+/* ---- Sending ---- */
+
+static void turn_on_done(struct store_turn *turn)
+{
+	atomic_store((_Atomic bool *)turn->user, true);
+}
+
+static void await_done(_Atomic bool *is_done)
+{
+	struct timespec pause = { .tv_nsec = 1000000 };
+
+	for (int left = 10000; !atomic_load(is_done) && left > 0; left--)
+		nanosleep(&pause, NULL);
+	assert_true(atomic_load(is_done));
+}
+
+static void commit(struct fixture *f, struct store_op *op)
+{
+	_Atomic bool is_done = false;
+	struct store_turn turn;
+
+	store_turn_init(&turn, turn_on_done, (void *)&is_done);
+	store_turn_add(&turn, op);
+	store_commit(f->broker.store, &turn);
+	await_done(&is_done);
+	assert_int_equal(op->result, 0);
+}
+
+/* Stores a message as handle_send.c does; returns its locator. */
+static int64_t put(struct fixture *f, const char *topic, const char *properties, const char *body)
+{
+	static char text[MQ_PROPERTIES_MAX], tail[MQ_RECORD_TAIL_MAX];
+	char head[MQ_RECORD_HEAD_MAX];
+	struct broker *b = &f->broker;
+	struct mq_host host = { .addr = { 127, 0, 0, 1 }, .n_addr = 4, .port = 1 };
+	struct mq_record rec = { .topic = mq_slice_of(topic), .queue_id = 3, .body = mq_slice_of(body), .born_host = host, .store_host = host };
+	struct message_additions more = {};
+	struct message_marks marks;
+	struct store_record record;
+	struct store_op op;
+	struct delay delay;
+
+	message_marks_read(&marks, mq_slice_of(properties));
+	assert_int_equal(delay_read(b, &marks, mq_wall_ms(b->clock), &delay), 0);
+	assert_int_not_equal(delay.kind, DELAY_NONE);
+	delay_redirect(&delay, &rec, &more);
+	rec.properties = (struct mq_slice){ text, message_properties_encode(&b->config, mq_slice_of(properties), &more, text) };
+	message_record_encode(&rec, &marks, head, tail, &record);
+	assert_int_equal(store_queue_open(b->store, rec.topic, rec.queue_id, &record.queue), 0);
+	delay_arm(&delay, &record);
+	store_op_init(&op);
+	op.records = &record;
+	op.n_records = 1;
+	commit(f, &op);
+	schedule_note(b->schedule, record.due_at_ms);
+	return record.locator;
+}
+
+/* ---- Looking ---- */
+
+static int64_t delivered(struct fixture *f, const char *topic)
+{
+	struct store_queue *q = store_queue_find(f->broker.store, mq_slice_of(topic), 3);
+
+	return q ? store_queue_max(q) : 0;
+}
+
+static void await_delivered(struct fixture *f, const char *topic, int64_t n)
+{
+	struct timespec pause = { .tv_nsec = 1000000 };
+
+	for (int left = 10000; delivered(f, topic) < n && left > 0; left--)
+		nanosleep(&pause, NULL);
+	assert_int_equal(delivered(f, topic), n);
+}
+
+/* The schedule looked at the clock after this was called, and did what there was to do. */
+static void await_look(struct fixture *f)
+{
+	uint64_t before = schedule_progress(f->broker.schedule);
+	struct timespec pause = { .tv_nsec = 1000000 };
+
+	schedule_note(f->broker.schedule, 0);
+	for (int left = 10000; schedule_progress(f->broker.schedule) < before + 2 && left > 0; left--)
+		nanosleep(&pause, NULL);
+	assert_true(schedule_progress(f->broker.schedule) >= before + 2);
+}
+
+struct seen {
+	unsigned n;
+	char bodies[1200][8];
+	int64_t store_at_ms;
+	char properties[1000];
+};
+
+static enum store_verdict seen_on_record(void *user, int64_t offset, int64_t tag_hash, struct mq_slice record)
+{
+	struct seen *s = user;
+	struct mq_record r;
+
+	assert_true(mq_record_decode(record, &r) > 0);
+	snprintf(s->bodies[s->n++], sizeof s->bodies[0], "%.*s", MQ_FMT(r.body));
+	snprintf(s->properties, sizeof s->properties, "%.*s", MQ_FMT(r.properties));
+	s->store_at_ms = r.store_at_ms;
+	return STORE_GO_ON;
+}
+
+static void read_all(struct fixture *f, const char *topic, struct seen *ret)
+{
+	struct store_queue *q = store_queue_find(f->broker.store, mq_slice_of(topic), 3);
+	int64_t next;
+
+	memset(ret, 0, sizeof *ret);
+	assert_non_null(q);
+	assert_int_equal(store_scan(f->broker.store, q, 0, STORE_DISK, seen_on_record, ret, &next), 0);
+}
+
+/* ---- Tests ---- */
+
+static void a_message_comes_when_its_time_has_come(void **state)
+{
+	struct fixture *f = *state;
+	static struct seen seen;
+
+	put(f, "T", "DELAY\0011\2", "x");
+	put(f, "T", "TIMER_DELAY_MS\0014000\2", "y");
+	await_look(f);
+	assert_int_equal(delivered(f, "T"), 0);
+	fixture_advance(f, 3999);
+	await_look(f);
+	assert_int_equal(delivered(f, "T"), 0);
+	fixture_advance(f, 1);
+	await_delivered(f, "T", 1);
+	fixture_advance(f, 1000);
+	await_delivered(f, "T", 2);
+	read_all(f, "T", &seen);
+	assert_string_equal(seen.bodies[0], "y");
+	assert_string_equal(seen.bodies[1], "x");
+}
+
+static void a_clock_set_forward_delivers(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, "T", "DELAY\0012\2", "x");
+	await_look(f);
+	fixture_advance(f, 7200000); /* nobody tells the schedule */
+	await_delivered(f, "T", 1);
+}
+
+static void a_clock_set_back_delivers_nothing_early_and_loses_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, "T", "DELAY\0011\2", "before");
+	fixture_advance(f, -3600000);
+	put(f, "T", "DELAY\0011\2", "after");
+	await_look(f);
+	assert_int_equal(delivered(f, "T"), 0);
+	fixture_advance(f, 4999);
+	await_look(f);
+	assert_int_equal(delivered(f, "T"), 0);
+	fixture_advance(f, 1);
+	await_delivered(f, "T", 1); /* the delay of the second is over, the time of the first is not there */
+	fixture_advance(f, 3599999);
+	await_look(f);
+	assert_int_equal(delivered(f, "T"), 1);
+	fixture_advance(f, 1);
+	await_delivered(f, "T", 2);
+}
+
+static void many_at_the_same_time_come_once_and_in_order(void **state)
+{
+	enum { N = 1000 }; /* more than a turn */
+	static struct seen seen;
+	struct fixture *f = *state;
+	char body[8];
+
+	for (int i = 0; i < N; i++) {
+		snprintf(body, sizeof body, "%d", i);
+		put(f, "T", "DELAY\0011\2", body);
+	}
+	fixture_advance(f, 5000);
+	await_delivered(f, "T", N);
+	await_look(f);
+	read_all(f, "T", &seen);
+	assert_int_equal(seen.n, N);
+	for (int i = 0; i < N; i++)
+		assert_int_equal(atoi(seen.bodies[i]), i);
+}
+
+static void what_became_due_while_stopped_comes_at_the_start(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, "T", "DELAY\0011\2", "x");
+	schedule_stop(f->broker.schedule);
+	fixture_advance(f, 100000);
+	assert_int_equal(delivered(f, "T"), 0);
+	f->broker.schedule = schedule_free(f->broker.schedule);
+	fixture_close(f);
+	fixture_open(f);
+	start(f);
+	await_delivered(f, "T", 1);
+}
+
+static void times_of_a_timer_are_shown_as_apaches_broker_does(void **state)
+{
+	struct fixture *f = *state; /* the clock stands at 1795000000000 */
+	static struct seen seen;
+
+	fixture_advance(f, 1234);
+	put(f, "T", "TIMER_DELAY_MS\0013000\2", "x");
+	fixture_advance(f, 3500);
+	await_delivered(f, "T", 1);
+	read_all(f, "T", &seen);
+	assert_non_null(strstr(seen.properties, "TIMER_DELAY_MS\0013000\2"));
+	assert_non_null(strstr(seen.properties, "TIMER_OUT_MS\0011795000004000\2"));
+	assert_non_null(strstr(seen.properties, "TIMER_ENQUEUE_MS\0011795000001000\2"));
+	assert_non_null(strstr(seen.properties, "TIMER_DEQUEUE_MS\0011795000004734\2"));
+	assert_non_null(strstr(seen.properties, "REAL_TOPIC\1T\2"));
+	assert_non_null(strstr(seen.properties, "REAL_QID\0013\2"));
+	assert_int_equal(seen.store_at_ms, 1795000004734);
+}
+
+/* Properties as long as the wire allows: there is no room for two times more. */
+static void a_message_without_room_for_the_times_comes_without_them(void **state)
+{
+	static char properties[MQ_PROPERTIES_MAX];
+	struct fixture *f = *state;
+	static struct seen seen;
+	int n = snprintf(properties, sizeof properties, "TIMER_DELAY_MS\0013000\2p\1");
+
+	memset(properties + n, 'x', (size_t)(32650 - n));
+	put(f, "T", properties, "x");
+	fixture_advance(f, 3000);
+	await_delivered(f, "T", 1);
+	read_all(f, "T", &seen);
+	assert_string_equal(seen.bodies[0], "x");
+}
+
+static void a_recalled_message_does_not_come(void **state)
+{
+	struct fixture *f = *state;
+	static struct seen seen;
+
+	put(f, "T", "TIMER_DELAY_MS\0013000\2UNIQ_KEY\1A\2", "recalled");
+	put(f, "T", "TIMER_DELAY_MS\0013000\2UNIQ_KEY\1B\2", "other");
+	put(f, "T", "TIMER_DELAY_MS\0015000\2UNIQ_KEY\1A\2", "later");
+	put(f, "U", "TIMER_DELAY_MS\0013000\2UNIQ_KEY\1A\2", "topic");
+	put(f, "T", "TIMER_DELAY_MS\0013000\2TIMER_DEL_UNIQKEY\1T+A\2UNIQ_KEY\1A\2", "0");
+	put(f, "T", "TIMER_DELAY_MS\0013000\2TIMER_DEL_UNIQKEY\1nonsense\2", "0");
+	fixture_advance(f, 10000);
+	await_delivered(f, "T", 2);
+	await_delivered(f, "U", 1);
+	await_look(f);
+	read_all(f, "T", &seen);
+	assert_int_equal(seen.n, 2);
+	assert_string_equal(seen.bodies[0], "other");
+	assert_string_equal(seen.bodies[1], "later");
+}
+
+static void a_row_without_a_record_holds_up_nobody(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, "T", "DELAY\0011\2", "gone");
+	assert_int_equal(store_topic_delete(f->broker.store, MQ_SLICE(DELAY_LEVEL_TOPIC)), 0);
+	fixture_advance(f, 1);
+	put(f, "T", "DELAY\0011\2", "x");
+	fixture_advance(f, 5000);
+	await_delivered(f, "T", 1);
+}
+
+/* ---- Levels ---- */
+
+static void levels_are_read_as_configured(void **state)
+{
+	struct mq_error err = {};
+	struct delay_levels l;
+
+	assert_int_equal(delay_levels_parse(&l, "1s 2m 3h 4d", &err), 0);
+	assert_int_equal(l.n, 4);
+	assert_int_equal(l.after_ms[0], 1000);
+	assert_int_equal(l.after_ms[1], 120000);
+	assert_int_equal(l.after_ms[2], 10800000);
+	assert_int_equal(l.after_ms[3], 345600000);
+	for (unsigned i = 0; i < 8; i++) {
+		static const char *const wrong[] = { "", " 1s", "1", "1x", "s", "1s,2s", "1s 99999999999999999999s", "-1s" };
+
+		if (delay_levels_parse(&l, wrong[i], &err) != -EINVAL)
+			fail_msg("taken for levels: %s", wrong[i]);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		SCHEDULED(a_message_comes_when_its_time_has_come),
+		SCHEDULED(a_clock_set_forward_delivers),
+		SCHEDULED(a_clock_set_back_delivers_nothing_early_and_loses_nothing),
+		SCHEDULED(many_at_the_same_time_come_once_and_in_order),
+		SCHEDULED(what_became_due_while_stopped_comes_at_the_start),
+		SCHEDULED(times_of_a_timer_are_shown_as_apaches_broker_does),
+		SCHEDULED(a_message_without_room_for_the_times_comes_without_them),
+		SCHEDULED(a_recalled_message_does_not_come),
+		SCHEDULED(a_row_without_a_record_holds_up_nobody),
+		cmocka_unit_test(levels_are_read_as_configured),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
