@@ -102,18 +102,12 @@ static int round_reserve(struct round *r, const struct store_op *op)
 	return 0;
 }
 
-static int half_check(struct store *s, const struct round *r, int64_t locator)
+static int op_check_half(struct store *s, const struct round *r, int64_t locator)
 {
-	_cleanup_(rocksdb_textp) char *text = NULL;
-	_cleanup_(pinnedp) rocksdb_pinnableslice_t *row = NULL;
-	char key[8];
-
 	for (unsigned i = 0; i < r->n_taken; i++)
 		if (r->taken[i] == locator)
 			return -ENOENT;
-	mq_put64(key, (uint64_t)locator);
-	row = rocksdb_get_pinned_cf(s->db, s->read_options[STORE_DISK], s->cf[CF_HALF], key, sizeof key, &text);
-	return text ? -EIO : row ? 0 : -ENOENT;
+	return half_check(s, locator);
 }
 
 static int op_check_due(struct store *s, const struct round *r, const struct store_due *due)
@@ -147,7 +141,9 @@ static int op_prepare(struct store *s, struct round *r, const struct store_op *o
 			return -EINVAL;
 	result = round_reserve(r, op);
 	if (result == 0 && op->take_half >= 0)
-		result = half_check(s, r, op->take_half);
+		result = op_check_half(s, r, op->take_half);
+	if (result == 0 && op->note_half.n_checks > 0)
+		result = op_check_half(s, r, op->note_half.locator);
 	if (result == 0 && op->take_due.kind != STORE_DUE_NONE)
 		result = op_check_due(s, r, &op->take_due);
 	if (result < 0)
@@ -212,12 +208,8 @@ static void record_stage(struct store *s, struct round *r, struct store_record *
 	mq_put64(tag_hash, (uint64_t)rec->tag_hash);
 	rocksdb_writebatch_putv_cf(s->batch, q->family->cf, N_ELEMENTS(keys), keys, key_sizes, N_ELEMENTS(parts), parts, sizes);
 	index_put(s->batch, s, rec);
-	if (rec->is_half) {
-		char locator[8];
-
-		mq_put64(locator, (uint64_t)rec->locator);
-		rocksdb_writebatch_put_cf(s->batch, s->cf[CF_HALF], locator, sizeof locator, "", 0);
-	}
+	if (rec->is_half)
+		half_put(s->batch, s, rec->locator, 0);
 
 	r->n_records++;
 	r->bytes += rec->n_head + rec->body.n + rec->tail.n;
@@ -244,12 +236,11 @@ static void op_stage(struct store *s, struct round *r, struct store_op *op)
 	for (unsigned i = 0; i < op->n_offset_puts; i++)
 		offsets_stage(s->batch, s, &op->offset_puts[i]);
 	if (op->take_half >= 0) {
-		char locator[8];
-
-		mq_put64(locator, (uint64_t)op->take_half);
-		rocksdb_writebatch_delete_cf(s->batch, s->cf[CF_HALF], locator, sizeof locator);
+		half_delete(s->batch, s, op->take_half);
 		r->taken[r->n_taken++] = op->take_half;
 	}
+	if (op->note_half.n_checks > 0)
+		half_put(s->batch, s, op->note_half.locator, op->note_half.n_checks);
 	if (op->take_due.kind != STORE_DUE_NONE) {
 		due_delete(s->batch, s, &op->take_due);
 		r->dues[r->n_done++] = op->take_due;

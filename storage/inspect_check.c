@@ -222,12 +222,13 @@ static int check_half(struct inspect *in, struct mq_error *err)
 		_cleanup_(pinnedp) rocksdb_pinnableslice_t *row = NULL;
 		struct mq_slice key = iterator_key(it);
 		struct mq_record record;
+		struct store_half half;
 
 		in->sum.n_half_rows++;
-		if (key.n != 8)
-			fault(in, "half: a row of %zu bytes, not 8", key.n);
-		else if (check_fetch(in, (int64_t)mq_get64(key.p), &row, &record) == -ENOENT)
-			fault(in, "half: a transaction is open for locator %lld, where no message is", (long long)mq_get64(key.p));
+		if (half_parse(key, iterator_value(it), &half) < 0)
+			fault(in, "half: a row of %zu and %zu bytes, not 8 and 0 or 4", key.n, iterator_value(it).n);
+		else if (check_fetch(in, half.locator, &row, &record) == -ENOENT)
+			fault(in, "half: a transaction is open for locator %lld, where no message is", (long long)half.locator);
 	}
 	return inspect_status(in, it, "the half messages", err);
 }

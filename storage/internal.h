@@ -306,6 +306,13 @@ void readers_stop(struct store *s);
 /* ---- index.c ---- */
 void index_put(rocksdb_writebatch_t *batch, struct store *s, const struct store_record *r);
 
+/* ---- half.c ---- */
+void half_put(rocksdb_writebatch_t *batch, struct store *s, int64_t locator, uint32_t n_checks);
+void half_delete(rocksdb_writebatch_t *batch, struct store *s, int64_t locator);
+/* 0: pending; -ENOENT, -EIO. */
+int half_check(struct store *s, int64_t locator) _must_check_;
+int half_parse(struct mq_slice key, struct mq_slice value, struct store_half *ret) _must_check_; /* -EBADMSG */
+
 /* ---- due.c ---- */
 void due_put(rocksdb_writebatch_t *batch, struct store *s, const struct store_due *due);
 void due_delete(rocksdb_writebatch_t *batch, struct store *s, const struct store_due *due);

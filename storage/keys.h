@@ -17,7 +17,7 @@
  *   offsets       group 0x00 topic 0x00 queue id (4)                        committed offset (8)
  *   meta          kind 0x00 name                                            by kind, see below
  *   due           due time (8) kind (1) locator (8)                         empty
- *   half          locator (8)                                               empty
+ *   half          locator (8)                                               empty, or checks so far (4)
  *   default       no rows
  *
  * f<n>, s<n>: messages. A queue has a family of its own, f0, f1, ...; beyond storeMaxFamilies it shares one of s0 to s15. Its number
@@ -38,7 +38,8 @@
  *
  * offsets: neither group nor topic holds a zero byte.
  *
- * half: a prepared transaction that is neither committed nor rolled back; the row goes in the batch of what ends it.
+ * half: a prepared transaction that is neither committed nor rolled back; how often its producer was asked is its value; the
+ * row goes in the batch of what ends it.
  *
  * due: what happens at a time, in the order in which it happens; put in the batch of the record that the locator names, and deleted
  * in the batch of what it leads to. Kind 1: the record is a message for another queue, which its properties name.

@@ -114,6 +114,12 @@ struct store_due {
 	int64_t locator;
 };
 
+/* A prepared transaction that is pending: the half message `locator`, whose producer was asked n_checks times. */
+struct store_half {
+	int64_t locator;
+	uint32_t n_checks;
+};
+
 /* One message on its way in. head/body/tail are borrowed until done(); `head` is patched in place (record.h) with queue
  * offset, locator and store time under the append lock. */
 struct store_record {
@@ -149,6 +155,8 @@ struct store_op {
 	/* Locator of a half message that this op ends, or -1. Not pending any more: the op ends with -ENOENT, as it does when a queue's
 	 * topic was deleted meanwhile. */
 	int64_t take_half;
+	/* n_checks > 0: that many checks are noted of this half message. Not pending any more: as above. */
+	struct store_half note_half;
 	/* The row of `due` that this op does, unless its kind is STORE_DUE_NONE; it is deleted with the op. Done or recalled already: the
 	 * op ends with -ENOENT. */
 	struct store_due take_due;
@@ -215,6 +223,12 @@ typedef enum store_verdict (*store_on_due)(void *user, const struct store_due *d
  * A row is there until an op takes it: who fails to do it finds it again. 0, -EIO, -EBADMSG. */
 int store_due_scan(struct store *store, int64_t until_ms, unsigned max, store_on_due on_due, void *user,
 		   int64_t *ret_next_ms) _must_check_;
+
+/* ---- Prepared transactions ---- */
+
+/* Those pending, from this locator on, up to `max`, in the order in which they were stored. Returns how many. May read the disk. -EIO,
+ * -EBADMSG. */
+int store_half_scan(struct store *store, int64_t from, struct store_half *ret, unsigned max) _must_check_;
 
 /* ---- By time ---- */
 

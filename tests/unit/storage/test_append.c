@@ -114,6 +114,47 @@ static void half_message_is_taken_once(void **state)
 	assert_int_equal(ops[0].result, -ENOENT);
 }
 
+static void checks_of_a_half_message_are_noted_until_it_is_taken(void **state)
+{
+	struct fixture *f = *state;
+	struct store_half pending[3];
+	struct store_op ops[2];
+	int64_t locators[3];
+
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(append_spec(f, &(struct message_spec){ .topic = "HALF", .body = "h", .is_half = true }, &locators[i]), i);
+	for (int i = 0; i < 2; i++)
+		store_op_init(&ops[i]);
+	ops[0].note_half = (struct store_half){ locators[1], 7 };
+	ops[1].take_half = locators[0];
+	commit_and_wait(f->store, ops, 2);
+	assert_int_equal(ops[0].result, 0);
+	assert_int_equal(ops[1].result, 0);
+
+	fixture_reopen(f);
+	assert_int_equal(store_half_scan(f->store, 0, pending, 3), 2);
+	assert_int_equal(pending[0].locator, locators[1]);
+	assert_int_equal(pending[0].n_checks, 7);
+	assert_int_equal(pending[1].locator, locators[2]);
+	assert_int_equal(pending[1].n_checks, 0);
+	assert_int_equal(store_half_scan(f->store, locators[2], pending, 3), 1);
+	assert_int_equal(pending[0].locator, locators[2]);
+	assert_int_equal(store_half_scan(f->store, 0, pending, 1), 1);
+
+	/* taken in the same batch, and before: nothing comes back */
+	for (int i = 0; i < 2; i++)
+		store_op_init(&ops[i]);
+	ops[0].take_half = locators[1];
+	ops[1].note_half = (struct store_half){ locators[1], 8 };
+	commit_and_wait(f->store, ops, 2);
+	assert_int_equal(ops[0].result, 0);
+	assert_int_equal(ops[1].result, -ENOENT);
+	ops[1].note_half.locator = locators[0];
+	commit_and_wait(f->store, &ops[1], 1);
+	assert_int_equal(ops[1].result, -ENOENT);
+	assert_int_equal(store_half_scan(f->store, 0, pending, 3), 1);
+}
+
 static void empty_turn_is_done_at_once(void **state)
 {
 	struct fixture *f = *state;
@@ -354,6 +395,7 @@ int main(void)
 		TEST(store_time_never_goes_back_within_a_queue),
 		TEST(refused_op_takes_no_other_along),
 		TEST(half_message_is_taken_once),
+		TEST(checks_of_a_half_message_are_noted_until_it_is_taken),
 		TEST(empty_turn_is_done_at_once),
 		TEST_CLOSED(everything_acknowledged_is_there_after_kill),
 		TEST(turns_of_many_threads_combine_into_dense_offsets),
