@@ -20,6 +20,7 @@
 #include "daemons/broker/schedule.h"
 #include "daemons/broker/stats.h"
 #include "daemons/broker/topics.h"
+#include "daemons/broker/txn_check.h"
 #include "libmq/base/log.h"
 #include "libmq/net/listener.h"
 
@@ -143,6 +144,8 @@ static int broker_make_model(struct broker *b, struct mq_error *err)
 		r = clients_new(&b->clients, b);
 	if (r == 0)
 		r = schedule_new(&b->schedule, b);
+	if (r == 0)
+		r = txn_check_new(&b->txn_check, b);
 	if (r < 0)
 		return mq_error_set(err, r, "out of memory");
 	r = topics_new(&b->topics, b, err);
@@ -249,7 +252,7 @@ int broker_start(struct broker *b, struct mq_error *err)
 	registrar_changed(b->registrar, (struct mq_slice){});
 	int64_t first_ms = mq_loop_mono_ms(b->main_loop) + SAMPLE_PERIOD_MS;
 
-	if (mq_timer_set(b->main_loop, &b->sample_timer, first_ms) < 0)
+	if (mq_timer_set(b->main_loop, &b->sample_timer, first_ms) < 0 || txn_check_start(b->txn_check) < 0)
 		return mq_error_set(err, -ENOMEM, "out of memory");
 	return schedule_start(b->schedule, err);
 }
@@ -328,6 +331,7 @@ void broker_stop(struct broker *b, void (*done)(void *user), void *user)
 {
 	broker_close_listeners(b);
 	mq_timer_clear(b->main_loop, &b->sample_timer);
+	txn_check_stop(b->txn_check);
 	/* Before the loops wake what they hold: it must not be held again. */
 	atomic_store(&b->is_stopping, true);
 	b->stopped = done;
@@ -353,6 +357,8 @@ struct broker *broker_free(struct broker *b)
 		return NULL;
 	broker_close_listeners(b);
 	mq_timer_clear(b->main_loop, &b->sample_timer);
+	if (b->txn_check)
+		txn_check_stop(b->txn_check);
 	atomic_store(&b->is_stopping, true);
 	/* While there are loops to wake. It stays: sends that still wait for the disk note when they are due. */
 	schedule_stop(b->schedule);
@@ -364,10 +370,14 @@ struct broker *broker_free(struct broker *b)
 	if (b->registrar)
 		registrar_release(b->registrar);
 	broker_wait_outside(b);
+	/* A round of checks may have ended only now. */
+	if (mq_loop_turn(b->main_loop, 0) < 0)
+		mq_log(LOG_ERR, "the main loop cannot go on");
 	/* Runs what was posted, closes what is open: with the model and the store still there. */
 	for (unsigned i = 0; i < b->n_loops; i++)
 		b->loops[i] = broker_loop_free(b->loops[i]);
 	registrar_free(b->registrar);
+	txn_check_free(b->txn_check);
 	clients_free(b->clients);
 	pulled_free(b->pulled);
 	locks_free(b->locks);

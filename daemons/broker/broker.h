@@ -19,6 +19,7 @@ struct broker_loop; /* loops.c: one I/O loop with its thread, turns and held pul
 struct hold;
 struct hold_table;
 struct mq_listener;
+struct txn_check;
 
 struct broker {
 	struct broker_config config;       /* live keys change: read them with config_get() */
@@ -30,6 +31,7 @@ struct broker {
 	struct locks *locks;
 	struct pulled *pulled;
 	struct stats *stats;
+	struct txn_check *txn_check;
 	struct registrar *registrar;       /* register.c: NameServers, main loop */
 	struct schedule *schedule;         /* schedule.c: its own thread */
 	struct hold_table *holds;          /* owned; which loops wait for which queues */

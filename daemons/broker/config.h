@@ -36,6 +36,8 @@ struct broker_config {
 		maxTransferCountOnMessageInDisk;
 	int64_t shortPollingTimeMills, registerNameServerPeriod, registerBrokerTimeoutMills,
 		channelExpiredTimeout;				 /* ms */
+	int64_t transactionCheckInterval, transactionTimeOut; /* ms */
+	int64_t transactionCheckMax;
 	int64_t fileReservedTime;                                /* ms; bare numbers are hours */
 	char *deleteWhen;                                        /* "00" to "23" */
 	double diskMaxUsedSpaceRatio, diskSpaceWarningLevelRatio; /* per cent, as in RocketMQ */

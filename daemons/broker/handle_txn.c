@@ -12,9 +12,8 @@
 #include "daemons/broker/handlers.h"
 #include "daemons/broker/message.h"
 #include "daemons/broker/stats.h"
+#include "daemons/broker/txn_check.h"
 #include "libmq/wire/record.h"
-
-enum { TRANSACTION_TIMEOUT_MS = 6000 }; /* transactionTimeOut */
 
 #define END_FIELDS(X)                                         \
 	X(slice, group, "producerGroup", REQUIRED)            \
@@ -101,12 +100,24 @@ static void end_committed(struct broker_op *op)
 		mq_reply_ok(req);
 }
 
+/* How often the producer was asked; only an end that answers a check needs to know. */
+static uint32_t end_count_checks(struct end *e)
+{
+	struct store_half half;
+
+	if (!e->h.is_from_check || store_half_scan(e->broker->store, e->h.locator, &half, 1) != 1 || half.locator != e->h.locator)
+		return 0;
+	return half.n_checks;
+}
+
 /* The message as consumers get it: properties, born data and body of the half message, byte for byte. */
 static int end_make_message(struct end *e)
 {
 	struct mq_record rec = e->rec;
+	char properties[MQ_PROPERTIES_MAX];
 	int r;
 
+	rec.properties = txn_properties(rec.properties, end_count_checks(e), properties);
 	rec.topic = e->marks.real_topic;
 	if (mq_parse_i32(e->marks.real_queue_id, &rec.queue_id) < 0)
 		return -EBADMSG;
@@ -128,13 +139,9 @@ static int end_make_message(struct end *e)
 /* Too late: the producer asked for a while without checks, and that is over (EndTransactionProcessor.rejectCommitOrRollback). */
 static bool end_is_late(const struct end *e)
 {
-	int64_t immune_s, immune_ms, age_ms = e->req->received_at_ms - e->rec.born_at_ms;
+	int64_t immune_ms = txn_immunity_ms(e->marks.check_immunity, config_get(&e->broker->config, transactionTimeOut));
 
-	if (e->h.is_from_check || e->marks.check_immunity.n == 0)
-		return false;
-	if (mq_parse_i64(e->marks.check_immunity, &immune_s) < 0 || immune_s == -1)
-		return age_ms > TRANSACTION_TIMEOUT_MS;
-	return __builtin_mul_overflow(immune_s, 1000, &immune_ms) ? immune_s < 0 : age_ms > immune_ms;
+	return !e->h.is_from_check && e->marks.check_immunity.n > 0 && e->req->received_at_ms - e->rec.born_at_ms > immune_ms;
 }
 
 static int end_found(struct end *e)
