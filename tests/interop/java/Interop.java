@@ -27,6 +27,7 @@ public final class Interop {
 
 		SendCases.addTo(all);
 		PullCases.addTo(all);
+		FilterCases.addTo(all);
 		QueryCases.addTo(all);
 		RefusalCases.addTo(all);
 		PushCases.addTo(all);
