@@ -27,7 +27,7 @@ struct tail_options {
 	struct common_options common;
 	bool follow, from_beginning, raw;
 	int64_t from_ms, count;
-	const char *group, *tag;
+	const char *group, *tag, *filter;
 	int64_t queue_id;
 };
 
@@ -48,6 +48,8 @@ static const struct arg_line tail_lines[] = {
 	  "commit what was printed" },
 	{ 't', "tag", ARG_TEXT, "EXPRESSION", TAIL(tag), NULL, 0, 0, NULL,
 	  "only messages with these tags: 'TagA || TagB'" },
+	{ 'F', "filter", ARG_TEXT, "EXPRESSION", TAIL(filter), NULL, 0, 0, NULL,
+	  "only messages whose properties satisfy this SQL92 expression: 'price > 10 AND region IS NULL'" },
 	{ 'q', "queue", ARG_INT, "ID", TAIL(queue_id), "-1", -1, 65535, NULL,
 	  "only this queue of each broker; -1: all" },
 	{ 'r', "raw", ARG_FLAG, NULL, TAIL(raw), NULL, 0, 0, NULL, "print bodies and nothing else" },
@@ -319,6 +321,12 @@ static int find_offsets(struct tail *t, struct mq_failure *f)
 	return r;
 }
 
+/* What the broker is to filter by. */
+static const char *tail_expression(const struct tail_options *o)
+{
+	return o->filter ? o->filter : o->tag;
+}
+
 static int start_queues(struct tail *t)
 {
 	t->n_running = t->n_queues;
@@ -328,7 +336,8 @@ static int start_queues(struct tail *t)
 			.topic = t->topic,
 			.broker = q->broker,
 			.queue_id = q->id,
-			.expression = t->options->tag,
+			.expression = tail_expression(t->options),
+			.is_sql = t->options->filter,
 			.offset = q->start,
 			.suspend_ms = t->options->follow ? SUSPEND_MS : 0,
 		};
@@ -392,14 +401,34 @@ static int output_failed(int r)
 			    : ctl_error(EX_IOERR, "cannot write to standard output: %s", strerror(errno));
 }
 
+/* A pull with an expression that the broker does not understand would bring everything. Returns the exit code, 0 for go on. */
+static int check_filter(struct tail *t)
+{
+	char text[FAILURE_TEXT_MAX];
+	struct mq_failure f = {};
+	int r = 0;
+
+	for (unsigned i = 0; t->options->filter && i < t->route->n_brokers && r >= 0; i++) {
+		struct mq_hop hop = mq_topic_route_hop(&t->route->brokers[i]);
+
+		if (t->route->brokers[i].address)
+			r = mq_admin_check_sql(t->ctl->client, &hop, t->topic, t->options->filter, &f);
+	}
+	if (r >= 0)
+		return 0;
+	if (f.code == MQ_SUBSCRIPTION_PARSE_FAILED)
+		return ctl_error(EX_USAGE, "--filter: %s", failure_text(&f, false, text));
+	if (f.code == MQ_SYSTEM_ERROR)
+		return ctl_error(EXIT_FAILED, "%s: set enablePropertyFilter=true in its configuration", failure_text(&f, false, text));
+	return ctl_fail(t->ctl, &f);
+}
+
 static int tail_queues(struct tail *t)
 {
 	struct mq_failure f;
 	int r;
 
-	r = mq_client_route(t->ctl->client, t->topic, MQ_FIND_AS_IS, &t->route, &f);
-	if (r >= 0)
-		r = find_queues(t, &f);
+	r = find_queues(t, &f);
 	if (r >= 0)
 		r = find_offsets(t, &f);
 	if (r < 0)
@@ -474,18 +503,14 @@ static int tail_group(struct tail *t)
 	struct mq_consumer_config cfg = {
 		.group = o->group,
 		.topic = t->topic,
-		.expression = o->tag,
+		.expression = tail_expression(o),
+		.is_sql = o->filter,
 		.from = o->from_beginning ? MQ_FROM_FIRST : o->from_ms != NO_TIME ? MQ_FROM_TIME : MQ_FROM_LAST,
 		.from_ms = o->from_ms,
 	};
 	struct mq_consumer *consumer;
-	struct mq_failure f;
 	int r;
 
-	/* An unknown topic or NameServer should be an error at once, not a retry in the background. */
-	r = mq_client_route(t->ctl->client, t->topic, MQ_FIND_AS_IS, &t->route, &f);
-	if (r < 0)
-		return ctl_fail(t->ctl, &f);
 	if (mq_consumer_new(&consumer, t->ctl->client, &cfg, &member_events, t) < 0)
 		return ctl_no_memory();
 	r = mq_client_wait(t->ctl->client, &t->is_done, -1);
@@ -497,6 +522,20 @@ static int tail_group(struct tail *t)
 	return r == -EINTR ? EXIT_INTERRUPTED : 0;
 }
 
+static int tail_run(struct tail *t)
+{
+	struct mq_failure f;
+	int code;
+
+	/* An unknown topic or NameServer should be an error at once, for a member of a group, too. */
+	if (mq_client_route(t->ctl->client, t->topic, MQ_FIND_AS_IS, &t->route, &f) < 0)
+		return ctl_fail(t->ctl, &f);
+	code = check_filter(t);
+	if (code)
+		return code;
+	return t->options->group ? tail_group(t) : tail_queues(t);
+}
+
 static int cmd_tail(struct ctl *ctl, const void *options, char **operands, unsigned n_operands)
 {
 	const struct tail_options *o = options;
@@ -505,12 +544,14 @@ static int cmd_tail(struct ctl *ctl, const void *options, char **operands, unsig
 
 	if (o->from_beginning && o->from_ms != NO_TIME)
 		return ctl_usage(ctl->verb, "--from-beginning and --from exclude each other");
+	if (o->tag && o->filter)
+		return ctl_usage(ctl->verb, "--tag and --filter exclude each other: say TAGS IN ('TagA', 'TagB') in the filter");
 	if (o->group && o->queue_id >= 0)
 		return ctl_usage(ctl->verb, "--queue and --group exclude each other: the members share the queues");
 	if (message_printer_init(&t.printer, ctl->format, ctl->is_terminal, o->raw) < 0)
 		return ctl_no_memory();
 	errno = 0;
-	code = o->group ? tail_group(&t) : tail_queues(&t);
+	code = tail_run(&t);
 	tail_done(&t);
 	if (fflush(stdout) != 0 && errno != EPIPE && code == 0)
 		code = output_failed(-EIO);

@@ -1,14 +1,18 @@
 #include "libmq/client/admin.h"
 
 #include <errno.h>
+#include <event2/buffer.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "libmq/client/pull.h"
 #include "libmq/wire/body_cluster.h"
 #include "libmq/wire/codes.h"
 #include "libmq/wire/fields.h"
+
+DEFINE_CLEANUP(struct evbuffer *, evbuffer_free)
 
 /* --- brokers --- */
 
@@ -185,6 +189,34 @@ int mq_admin_forget_topic(struct mq_client *c, const char *topic, const char *cl
 		r = mq_client_ask(c, &hop, &cmd, &answer, f);
 	}
 	return r;
+}
+
+int mq_admin_check_sql(struct mq_client *c, const struct mq_hop *hop, const char *topic, const char *expression,
+		       struct mq_failure *f)
+{
+	_cleanup_(mq_command_freep) struct mq_command *answer = NULL;
+	_cleanup_(evbuffer_freep) struct evbuffer *body = evbuffer_new();
+	struct mq_json_writer w;
+	struct mq_command cmd;
+
+	if (!body)
+		return mq_failure_local(f, -ENOMEM, "out of memory");
+	mq_json_begin(&w, body);
+	mq_json_open_object(&w);
+	mq_json_member_string(&w, "clientId", mq_slice_of(mq_client_id(c)));
+	mq_json_member_string(&w, "group", MQ_SLICE(MQ_TOOLS_GROUP));
+	mq_json_key(&w, "subscriptionData");
+	mq_json_open_object(&w);
+	mq_json_member_string(&w, "expressionType", MQ_SLICE("SQL92"));
+	mq_json_member_string(&w, "subString", mq_slice_of(expression));
+	mq_json_member_string(&w, "topic", mq_slice_of(topic));
+	mq_json_close_object(&w);
+	mq_json_close_object(&w);
+	if (mq_json_end(&w) < 0)
+		return mq_failure_local(f, -ENOMEM, "out of memory");
+	mq_command_request(&cmd, MQ_CHECK_CLIENT_CONFIG);
+	cmd.body = (struct mq_slice){ (const char *)evbuffer_pullup(body, -1), evbuffer_get_length(body) };
+	return mq_client_ask(c, hop, &cmd, &answer, f);
 }
 
 #define OFFSET_FIELDS(X) X(i64, offset, "offset", REQUIRED)

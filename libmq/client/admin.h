@@ -42,6 +42,11 @@ int mq_admin_forget_topic(struct mq_client *c, const char *topic, const char *cl
  * NULL. */
 bool mq_topic_is_system(const char *topic, const struct mq_broker_list *brokers);
 
+/* Asks a broker whether it filters by this SQL92 expression (46): its pulls would not tell. f->code: MQ_SYSTEM_ERROR when it does not
+ * filter by SQL92 at all, MQ_SUBSCRIPTION_PARSE_FAILED when it does not understand the expression. */
+int mq_admin_check_sql(struct mq_client *c, const struct mq_hop *hop, const char *topic, const char *expression,
+		       struct mq_failure *f) _must_check_;
+
 /* The offset that a broker gives in answer to 29, 30 or 31 (`code`); timestamp_ms is for 29. */
 int mq_admin_offset(struct mq_client *c, const struct mq_hop *hop, int code, const char *topic,
 		    int32_t queue_id, int64_t timestamp_ms, int64_t *ret,

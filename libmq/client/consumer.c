@@ -32,6 +32,7 @@ enum {
 struct subscription {
 	struct mq_consumer *consumer;
 	char *topic, *expression; /* owned */
+	bool is_sql;
 	int64_t version;
 	bool is_retry;
 	bool is_rebalancing;
@@ -196,6 +197,7 @@ static void share_start(struct share *s, int64_t offset)
 		.queue_id = s->queue_id,
 		.group = s->consumer->group,
 		.expression = s->sub->expression,
+		.is_sql = s->sub->is_sql,
 		.sub_version = s->sub->version,
 		.offset = offset,
 		.suspend_ms = SUSPEND_MS,
@@ -508,22 +510,23 @@ static void consumer_on_request(const struct mq_command *request, void *user)
 
 static void write_subscription(struct mq_json_writer *w, const struct subscription *sub)
 {
+	bool has_tags = !sub->is_sql && !mq_tags_match_all(mq_slice_of(sub->expression));
 	struct mq_slice rest = mq_slice_of(sub->expression), tag;
 
 	mq_json_open_object(w);
 	mq_json_member_bool(w, "classFilterMode", false);
 	mq_json_key(w, "codeSet");
 	mq_json_open_array(w);
-	while (!mq_tags_match_all(mq_slice_of(sub->expression)) && mq_tags_next(&rest, &tag))
+	while (has_tags && mq_tags_next(&rest, &tag))
 		mq_json_i64_value(w, mq_java_hash(tag));
 	mq_json_close_array(w);
-	mq_json_member_string(w, "expressionType", MQ_SLICE("TAG"));
+	mq_json_member_string(w, "expressionType", sub->is_sql ? MQ_SLICE("SQL92") : MQ_SLICE("TAG"));
 	mq_json_member_string(w, "subString", mq_slice_of(sub->expression));
 	mq_json_member_i64(w, "subVersion", sub->version);
 	mq_json_key(w, "tagsSet");
 	mq_json_open_array(w);
 	rest = mq_slice_of(sub->expression);
-	while (!mq_tags_match_all(mq_slice_of(sub->expression)) && mq_tags_next(&rest, &tag))
+	while (has_tags && mq_tags_next(&rest, &tag))
 		mq_json_string(w, tag);
 	mq_json_close_array(w);
 	mq_json_member_string(w, "topic", mq_slice_of(sub->topic));
@@ -674,6 +677,7 @@ static int consumer_init(struct mq_consumer *k, const struct mq_consumer_config 
 	r = sub_init(&k->subs[0], k, cfg->topic, cfg->expression);
 	if (r < 0)
 		return r;
+	k->subs[0].is_sql = cfg->is_sql;
 	k->subs[1].is_retry = true;
 	r = sub_init(&k->subs[1], k, retry, NULL);
 	if (r < 0)

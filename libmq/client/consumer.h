@@ -13,6 +13,7 @@ enum mq_consume_from { MQ_FROM_LAST, MQ_FROM_FIRST, MQ_FROM_TIME };
 struct mq_consumer_config {
 	const char *group, *topic;
 	const char *expression;         /* tags; NULL: everything */
+	bool is_sql;                    /* it is SQL92 */
 	enum mq_consume_from from;      /* where the group starts when it has no offset yet */
 	int64_t from_ms;                /* for MQ_FROM_TIME, wall clock */
 };

@@ -25,6 +25,7 @@ struct mq_puller {
 	const struct mq_puller_events *events;
 	void *user;
 	char *topic, *broker, *group, *expression; /* owned */
+	bool is_sql;
 	int64_t sub_version, offset, suspend_ms;
 	int32_t queue_id, max_messages;
 	struct event *retry; /* owned */
@@ -177,7 +178,7 @@ static void puller_on_route(const struct mq_failure *f, struct mq_topic_route *r
 	mq_command_add_i64(&cmd, "suspendTimeoutMillis", p->suspend_ms);
 	mq_command_add(&cmd, "subscription", mq_slice_of(p->expression));
 	mq_command_add_i64(&cmd, "subVersion", p->sub_version);
-	mq_command_add(&cmd, "expressionType", MQ_SLICE("TAG"));
+	mq_command_add(&cmd, "expressionType", p->is_sql ? MQ_SLICE("SQL92") : MQ_SLICE("TAG"));
 	hop = mq_topic_route_hop(b);
 
 	p->is_pulling = true;
@@ -224,6 +225,7 @@ int mq_puller_new(struct mq_puller **ret, struct mq_client *c, const struct mq_p
 		.broker = strdup(cfg->broker),
 		.group = strdup(cfg->group ? cfg->group : MQ_TOOLS_GROUP),
 		.expression = strdup(cfg->expression ? cfg->expression : "*"),
+		.is_sql = cfg->is_sql,
 		.sub_version = cfg->sub_version,
 		.offset = cfg->offset,
 		.suspend_ms = cfg->suspend_ms,

@@ -31,6 +31,7 @@ struct mq_puller_config {
 	int32_t queue_id;
 	const char *group;           /* NULL: MQ_TOOLS_GROUP */
 	const char *expression;      /* "TagA || TagB"; NULL: everything */
+	bool is_sql;                 /* it is SQL92 */
 	int64_t sub_version;         /* of the group's subscription; 0 without one */
 	int64_t offset;              /* of the first message wanted */
 	int32_t max_messages;        /* per pull; 0: 32 */

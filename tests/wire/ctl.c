@@ -324,6 +324,45 @@ static void bodies_that_are_no_text_survive(void **state)
 	assert_non_null(strstr(run->out, "\"bodyBase64\":\"/wE=\""));
 }
 
+static void enable_property_filter(void)
+{
+	FILE *f = fopen(daemon_->config, "w");
+
+	assert_non_null(f);
+	fputs("enablePropertyFilter=true\n", f);
+	fclose(f);
+	assert_int_equal(kill(daemon_->pid, SIGHUP), 0);
+	harness_wait_notify(daemon_, "RELOADING=1");
+	harness_wait_notify(daemon_, "READY=1");
+}
+
+static void tail_filters_by_properties(void **state)
+{
+	const struct run *run;
+
+	assert_ok(mqctl("topic", "create", "filtered", "--queues", "1"));
+	assert_ok(mqctl("send", "filtered", "cheap", "-p", "price=5"));
+	assert_ok(mqctl("send", "filtered", "dear", "-p", "price=50", "--tag", "TagA"));
+	assert_ok(mqctl("send", "filtered", "free"));
+	assert_error(mqctl("tail", "filtered", "--filter", "price > 10"), 1, "set enablePropertyFilter=true in its configuration");
+	enable_property_filter();
+
+	run = assert_ok(mqctl("tail", "filtered", "--filter", "price > 10", "--raw"));
+	assert_string_equal(run->out, "dear\n");
+	run = assert_ok(mqctl("tail", "filtered", "--from-beginning", "-F", "price < 10 OR price IS NULL", "--raw"));
+	assert_string_equal(run->out, "cheap\nfree\n");
+	run = assert_ok(mqctl("tail", "filtered", "-F", "TAGS = 'TagB'", "--raw"));
+	assert_string_equal(run->out, "");
+	run = assert_ok(mqctl("tail", "filtered", "--group", "filterers", "--from-beginning", "-c", "2", "-r", "-F", "price IS NULL OR price = 50"));
+	assert_string_equal(run->out, "dear\nfree\n");
+
+	/* A pull would bring everything, a member of a group would get nothing. */
+	assert_error(mqctl("tail", "filtered", "--filter", "price >"), 64, "--filter: ");
+	assert_error(mqctl("tail", "filtered", "--filter", "price >"), 64, "the expression ends where");
+	assert_error(mqctl("tail", "filtered", "--group", "filterers", "--filter", "price > 'x'"), 64, "--filter: ");
+	assert_error(mqctl("tail", "filtered", "--filter", "a = 1", "--tag", "TagA"), 64, "exclude each other");
+}
+
 static void tail_follows_over_a_restart_of_the_broker(void **state)
 {
 	struct background tail;
@@ -651,6 +690,7 @@ int main(void)
 		cmocka_unit_test(every_line_of_the_input_is_a_message),
 		cmocka_unit_test(a_queue_can_be_chosen_for_both),
 		cmocka_unit_test(bodies_that_are_no_text_survive),
+		cmocka_unit_test(tail_filters_by_properties),
 		cmocka_unit_test(tail_follows_over_a_restart_of_the_broker),
 		cmocka_unit_test(members_share_the_queues_and_commit),
 		cmocka_unit_test(a_group_goes_on_where_it_was),
