@@ -254,20 +254,24 @@ static bool loop_fall_asleep(struct mq_loop *loop)
 	return is_asleep;
 }
 
-static void loop_run_posts(struct mq_loop *loop)
+/* Returns whether there were any. */
+static bool loop_run_posts(struct mq_loop *loop)
 {
 	struct mq_post_list posts = STAILQ_HEAD_INITIALIZER(posts);
 	struct mq_post *post;
+	bool is_empty;
 
 	pthread_mutex_lock(&loop->lock);
 	STAILQ_CONCAT(&posts, &loop->posts);
 	loop->is_asleep = false;
 	pthread_mutex_unlock(&loop->lock);
 
+	is_empty = STAILQ_EMPTY(&posts);
 	while ((post = STAILQ_FIRST(&posts))) {
 		STAILQ_REMOVE_HEAD(&posts, link);
 		post->run(post);
 	}
+	return !is_empty;
 }
 
 /* ---- the turn ---- */
@@ -294,13 +298,23 @@ static int loop_wait(struct mq_loop *loop, int timeout_ms)
 	return event_base_loop(loop->base, flags) < 0 ? -EIO : 0;
 }
 
+/* What on_turn() posted to this very loop (a commit wakes who waits for the queue) runs at once: another turn would ask epoll in
+ * vain first. */
+static void loop_call_on_turn(struct mq_loop *loop)
+{
+	if (!loop->on_turn)
+		return;
+	loop->on_turn(loop, loop->on_turn_user);
+	if (loop_run_posts(loop))
+		loop->on_turn(loop, loop->on_turn_user);
+}
+
 /* Everything that writes output or changes connections comes before the flush; what a closing connection's owner does about
  * it in the program's own on_turn work waits for another turn. */
 static void loop_end_turn(struct mq_loop *loop)
 {
 	mq_conns_reap(loop);
-	if (loop->on_turn)
-		loop->on_turn(loop, loop->on_turn_user);
+	loop_call_on_turn(loop);
 	mq_requests_flush_counts(loop);
 	mq_conns_relieve(loop);
 	do {
@@ -323,7 +337,7 @@ int mq_loop_turn(struct mq_loop *loop, int timeout_ms)
 	r = loop_wait(loop, timeout_ms);
 	mq_conns_resume(loop);
 	loop_fire_timers(loop);
-	loop_run_posts(loop);
+	(void)loop_run_posts(loop);
 	loop_end_turn(loop);
 	loop->in_turn = false;
 	loop->has_time = false;
@@ -484,7 +498,7 @@ struct mq_loop *mq_loop_free(struct mq_loop *loop)
 
 	/* Posts may bring connections, and closing these may bring posts. */
 	do {
-		loop_run_posts(loop);
+		(void)loop_run_posts(loop);
 		mq_conns_close_all(loop);
 	} while (!loop_close_posts(loop));
 

@@ -50,7 +50,8 @@ struct event_base *mq_loop_base(struct mq_loop *loop);
 const struct mq_clock *mq_loop_clock(const struct mq_loop *loop);
 bool mq_loop_is_current(const struct mq_loop *loop); /* any thread: is the caller this loop's thread? */
 
-/* Registers what runs at the end of each turn, before output is flushed. One function per loop. */
+/* Registers what runs at the end of each turn, before output is flushed; once more when it has posted to its own loop, after
+ * these posts. One function per loop. */
 void mq_loop_on_turn(struct mq_loop *loop, void (*on_turn)(struct mq_loop *loop, void *user), void *user);
 
 /* Something that must run on the loop's thread. Embedded in what it is about; it stays with the loop until run() was called. */

@@ -109,6 +109,28 @@ static void on_turn_runs_after_posts_and_timers(void **state)
 	assert_string_equal(log, "tpe");
 }
 
+static void on_turn_post_next(struct mq_loop *loop, void *user)
+{
+	struct note *n = user;
+
+	note_write(n);
+	if (n->next)
+		mq_loop_post(loop, n->next);
+	n->next = NULL;
+}
+
+static void what_on_turn_posts_runs_in_the_same_turn(void **state)
+{
+	struct fixture *f = *state;
+	char log[8] = "";
+	struct note post = { .post.run = note_on_post, .log = log, .name = 'p' };
+	struct note end = { .log = log, .name = 'e', .next = &post.post };
+
+	mq_loop_on_turn(f->loop, on_turn_post_next, &end);
+	turns(f->loop, 1);
+	assert_string_equal(log, "epe");
+}
+
 static void timers_fire_in_order_when_their_time_has_come(void **state)
 {
 	struct fixture *f = *state;
@@ -275,6 +297,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(posts_run_in_order_in_one_turn, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(post_made_by_a_post_does_not_wait_for_an_event, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(on_turn_runs_after_posts_and_timers, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_on_turn_posts_runs_in_the_same_turn, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(timers_fire_in_order_when_their_time_has_come, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(timer_that_sets_itself_again_does_not_hold_the_turn, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(time_stands_still_within_a_turn, set_up, tear_down),
