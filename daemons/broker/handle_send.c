@@ -13,9 +13,12 @@
 #include "daemons/broker/broker.h"
 #include "daemons/broker/groups.h"
 #include "daemons/broker/handlers.h"
+#include "daemons/broker/locks.h"
 #include "daemons/broker/message.h"
 #include "daemons/broker/recall.h"
 #include "daemons/broker/register.h"
+#include "daemons/broker/reply.h"
+#include "daemons/broker/retry.h"
 #include "daemons/broker/stats.h"
 #include "daemons/broker/topics.h"
 #include "libmq/wire/fields.h"
@@ -37,6 +40,7 @@ enum {
 	X(i32, flag, NAME("flag", "h"), REQUIRED)                            \
 	X(slice, properties, NAME("properties", "i"), OPTIONAL)              \
 	X(i32, reconsume_times, NAME("reconsumeTimes", "j"), OPTIONAL)       \
+	X(i32, max_times, NAME("maxReconsumeTimes", "l"), OPTIONAL)          \
 	X(bool, is_batch, NAME("batch", "m"), OPTIONAL)
 #define SEND_LONG_NAME(v1, v2)  v1
 #define SEND_SHORT_NAME(v1, v2) v2
@@ -58,6 +62,7 @@ struct send {
 	struct topic topic;
 	int made;                   /* of send_make(): 0 or negative errno */
 	bool is_new_topic;          /* made for this message */
+	bool is_dead;               /* sent to %RETRY%group once too often: goes to %DLQ%group */
 	struct message_marks marks; /* of h.properties */
 	struct delay delay;
 	char own_uniq_key[MQ_MESSAGE_ID_MAX];
@@ -174,8 +179,15 @@ static size_t send_put(struct send *s, unsigned i, struct mq_record *rec, const 
 				     &s->records[i]);
 }
 
+/* Shorter than the name of the retry topic, so it always fits. */
+static struct mq_slice send_dead_topic(const struct send *s, char ret[RETRY_TOPIC_BUFFER])
+{
+	return retry_topic(RETRY_DEAD_PREFIX, send_retry_group(s), ret);
+}
+
 static int send_put_one(struct send *s)
 {
+	char dead_topic[RETRY_TOPIC_BUFFER];
 	struct message_additions more = {};
 	struct mq_record rec = send_record(s);
 	struct send_sizes sizes = {};
@@ -195,6 +207,11 @@ static int send_put_one(struct send *s)
 		rec.topic = MQ_SLICE(MESSAGE_HALF_TOPIC);
 		rec.queue_id = 0;
 		rec.sys_flag &= ~MQ_SYS_TRANSACTION;
+	}
+	if (s->is_dead) {
+		rec.topic = send_dead_topic(s, dead_topic);
+		rec.queue_id = 0;
+		more.is_dead = true;
 	}
 	if (s->delay.kind != DELAY_NONE)
 		delay_redirect(&s->delay, &rec, &more);
@@ -404,7 +421,7 @@ static int send_check_message(struct send *s)
 
 	message_marks_read(&s->marks, s->h.properties);
 	/* One that is tried again later was committed long ago. */
-	s->marks.is_prepared &= !s->h.is_batch && !(s->h.reconsume_times > 0 && send_has_level(s));
+	s->marks.is_prepared &= !s->h.is_batch && !s->is_dead && !(s->h.reconsume_times > 0 && send_has_level(s));
 	if (s->marks.is_prepared && config_get(config, rejectTransactionMessage))
 		return send_refuse(s, MQ_NO_PERMISSION,
 				   "the broker[%s] sending transaction message is forbidden",
@@ -417,7 +434,7 @@ static int send_check_message(struct send *s)
 	if (body.n == 0 || body.n > (size_t)config_get(config, maxMessageSize) ||
 	    s->h.properties.n > MQ_PROPERTIES_MAX || (s->h.is_batch && (s->h.sys_flag & MQ_SYS_TRANSACTION)))
 		return send_refuse_size(s);
-	return send_check_delay(s);
+	return s->is_dead ? send_store(s) : send_check_delay(s);
 }
 
 static int send_check_queue(struct send *s)
@@ -447,6 +464,27 @@ static int send_check_queue(struct send *s)
 
 /* ---- Making what is missing ---- */
 
+/* Decides about a message to %RETRY%group, and sees to the topic of the group's dead letters. -ENOENT: it is not there and may
+ * not be made here. */
+static int send_divert(struct send *s, const struct group *group, bool may_make)
+{
+	int32_t limit = retry_limit(group->retry_max_times, s->h.max_times, s->req->cmd.version);
+	char name[RETRY_TOPIC_BUFFER];
+	struct topic topic;
+	struct mq_slice dead;
+	int r;
+
+	s->is_dead = retry_is_dead(s->h.reconsume_times, limit,
+				   locks_has_group(s->broker->locks, send_retry_group(s)));
+	if (!s->is_dead)
+		return 0;
+	dead = send_dead_topic(s, name);
+	r = topics_get(s->broker->topics, dead, &topic);
+	if (r == -ENOENT && may_make)
+		r = topics_create_retry(s->broker->topics, dead, RETRY_DEAD_QUEUES, false);
+	return r;
+}
+
 /* On a reader thread: each change is a row in the store. */
 static void send_make(void *arg)
 {
@@ -462,8 +500,10 @@ static void send_make(void *arg)
 	}
 	if (s->made == -ENOENT)
 		return;
-	if (s->made == 0 && group.p && groups_get(s->broker->groups, group, &config) == -ENOENT)
-		s->made = -ESRCH;
+	if (s->made == 0 && group.p)
+		s->made = groups_get(s->broker->groups, group, &config) == -ENOENT ?
+				  -ESRCH :
+				  send_divert(s, &config, true);
 }
 
 static void send_made(void *arg)
@@ -496,9 +536,7 @@ static int send_begin(struct mq_request *req, const struct send_header *h)
 	int r = topics_get(b->topics, h->topic, &topic);
 
 	if (broker_is_busy(broker_loop_of(b, req->conn)))
-		return mq_reply_code(
-			req, MQ_SYSTEM_BUSY,
-			"[OVERLOAD]system busy, start flow control for a while: the disk does not keep up");
+		return reply_busy(req);
 	if (r == 0 && topic.is_order && !(config_get(&b->config, brokerPermission) & PERM_WRITE))
 		return mq_reply_code(req, MQ_NO_PERMISSION, "the broker[%s] sending message is forbidden",
 				     b->config.brokerIP1);
@@ -520,7 +558,8 @@ static int send_begin(struct mq_request *req, const struct send_header *h)
 
 	struct mq_slice retry_group = send_retry_group(s);
 
-	if (r == 0 && (!retry_group.p || groups_find(b->groups, retry_group, &group) == 0))
+	if (r == 0 && (!retry_group.p || (groups_find(b->groups, retry_group, &group) == 0 &&
+					  send_divert(s, &group, false) == 0)))
 		return send_check_queue(s);
 	r = broker_offload(b, req->conn, send_make, send_made, s);
 	if (r < 0) {
@@ -532,7 +571,7 @@ static int send_begin(struct mq_request *req, const struct send_header *h)
 
 int handle_send_message(struct mq_request *req)
 {
-	struct send_header h = {};
+	struct send_header h = { .max_times = RETRY_TIMES_ABSENT };
 	struct mq_error err;
 
 	if (send_header_decode(&h, &req->cmd, &err) < 0)
@@ -542,7 +581,7 @@ int handle_send_message(struct mq_request *req)
 
 int handle_send_message_v2(struct mq_request *req)
 {
-	union send_any_header any = {};
+	union send_any_header any = { .h.max_times = RETRY_TIMES_ABSENT };
 	struct mq_error err;
 
 	if (send_v2_header_decode(&any.v2, &req->cmd, &err) < 0)

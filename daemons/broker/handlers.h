@@ -9,6 +9,8 @@ int handle_send_message_v2(struct mq_request *req);    /* 310 */
 int handle_send_batch_message(struct mq_request *req); /* 320 */
 /* handle_recall.c */
 int handle_recall_message(struct mq_request *req); /* 370 */
+/* handle_send_back.c */
+int handle_consumer_send_msg_back(struct mq_request *req); /* 36 */
 /* handle_txn.c */
 int handle_end_transaction(struct mq_request *req); /* 37 */
 /* handle_pull.c */

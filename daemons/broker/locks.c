@@ -149,3 +149,20 @@ void locks_release(struct locks *l, struct mq_slice group, struct mq_slice topic
 		locks_drop(l, row);
 	pthread_mutex_unlock(&l->lock);
 }
+
+bool locks_has_group(struct locks *l, struct mq_slice group)
+{
+	int64_t now_ms = mq_mono_ms(l->broker->clock);
+	struct lock_row *row, *next;
+	bool has = false;
+
+	pthread_mutex_lock(&l->lock);
+	HASH_ITER(hh, l->rows, row, next) {
+		has = now_ms - row->taken_at_ms <= LOCK_LIVE_MS && row->n_key > group.n && row->key[group.n] == 0 &&
+		      memcmp(row->key, group.p, group.n) == 0;
+		if (has)
+			break;
+	}
+	pthread_mutex_unlock(&l->lock);
+	return has;
+}

@@ -15,3 +15,5 @@ bool locks_take(struct locks *l, struct mq_slice group, struct mq_slice topic, i
 		struct mq_slice client_id);
 void locks_release(struct locks *l, struct mq_slice group, struct mq_slice topic, int32_t queue_id,
 		   struct mq_slice client_id);
+/* Whether anybody holds a lock for the group. Looks at all locks. */
+bool locks_has_group(struct locks *l, struct mq_slice group);

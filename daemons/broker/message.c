@@ -29,6 +29,10 @@ static const char *const dropped_of_timer[] = {
 	MQ_PROPERTY_REAL_TOPIC, MQ_PROPERTY_REAL_QID, NULL,
 };
 
+static const char *const dropped_of_dead[] = {
+	MQ_PROPERTY_MSG_REGION, MQ_PROPERTY_TRACE_ON, MQ_PROPERTY_CLUSTER, MQ_PROPERTY_POP_CK, MQ_PROPERTY_DELAY, NULL,
+};
+
 enum mark {
 	MARK_TAGS,
 	MARK_KEYS,
@@ -125,6 +129,8 @@ static const char *const *message_dropped(const struct message_additions *more)
 {
 	if (more->delay)
 		return more->delay->kind == DELAY_LEVEL ? dropped_of_level : dropped_of_timer;
+	if (more->is_dead)
+		return dropped_of_dead;
 	return more->real_topic.p ? dropped_of_half : dropped;
 }
 
@@ -142,6 +148,8 @@ size_t message_properties_encode(const struct broker_config *config, struct mq_s
 			   config_get(config, traceOn) ? MQ_SLICE("true") : MQ_SLICE("false"));
 	if (more->uniq_key.p)
 		properties_out_add(&out, MQ_PROPERTY_UNIQ_KEY, more->uniq_key);
+	if (more->is_dead)
+		properties_out_add(&out, MQ_PROPERTY_DELAY, MQ_SLICE("-1"));
 	if (more->delay && more->delay->kind == DELAY_LEVEL)
 		properties_out_add_i64(&out, MQ_PROPERTY_DELAY, more->delay->level);
 	else if (more->delay)
@@ -159,7 +167,7 @@ size_t message_properties_bound(const struct broker_config *config, struct mq_sl
 				const struct message_additions *more)
 {
 	return in.n + 1 + strlen(config->regionId) + strlen(config->brokerClusterName) + more->uniq_key.n +
-	       more->real_topic.n + more->transaction_id.n + 8 * ADDITION_OVERHEAD;
+	       more->real_topic.n + more->transaction_id.n + 9 * ADDITION_OVERHEAD;
 }
 
 size_t message_tail_bound(struct mq_slice topic, size_t n_properties)

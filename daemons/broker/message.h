@@ -31,6 +31,7 @@ struct message_additions {
 	struct mq_slice real_topic; /* of a half or delayed message: REAL_TOPIC, REAL_QID */
 	int32_t real_queue_id;
 	struct mq_slice transaction_id; /* of a half message: its UNIQ_KEY */
+	bool is_dead;                   /* a dead letter: DELAY=-1 in place of what its sender asked for */
 	const struct delay *delay;      /* of a delayed message: DELAY or TIMER_OUT_MS; delay_redirect() */
 };
 /* Writes the properties as they are stored and returns their size; 0 when that is more than the wire can say. */

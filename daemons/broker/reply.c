@@ -29,3 +29,9 @@ int reply_bad_header(struct mq_request *req, const struct mq_error *err)
 {
 	return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", err->text);
 }
+
+int reply_busy(struct mq_request *req)
+{
+	return mq_reply_code(req, MQ_SYSTEM_BUSY,
+			     "[OVERLOAD]system busy, start flow control for a while: the disk does not keep up");
+}

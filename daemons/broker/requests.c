@@ -24,6 +24,7 @@ static const struct mq_dispatch_line lines[] = {
 	{ MQ_VIEW_MESSAGE_BY_ID,                 handle_view_message_by_id,                MQ_PERM_SUB,         "topic", NULL, false },
 	{ MQ_HEART_BEAT,                         handle_heart_beat,                        MQ_PERM_NONE,        NULL, NULL, false },
 	{ MQ_UNREGISTER_CLIENT,                  handle_unregister_client,                 MQ_PERM_NONE,        NULL, NULL, false },
+	{ MQ_CONSUMER_SEND_MSG_BACK,             handle_consumer_send_msg_back,            MQ_PERM_SUB,         "group", NULL, false },
 	{ MQ_END_TRANSACTION,                    handle_end_transaction,                   MQ_PERM_PUB,         "topic", NULL, false },
 	{ MQ_GET_CONSUMER_LIST_BY_GROUP,         handle_get_consumer_list_by_group,        MQ_PERM_SUB,         "consumerGroup", NULL, false },
 	{ MQ_LOCK_BATCH_MQ,                      handle_lock_batch_mq,                     MQ_PERM_SUB,         NULL, NULL, false },

@@ -33,7 +33,7 @@ int topics_get(struct topics *t, struct mq_slice name, struct topic *ret);
  * Others: store errors. */
 int topics_create_on_send(struct topics *t, struct mq_slice name, struct mq_slice default_topic, int32_t default_queues,
 			  struct topic *ret) _must_check_;
-/* %RETRY%group of a heartbeat. */
+/* %RETRY%group and %DLQ%group. */
 int topics_create_retry(struct topics *t, struct mq_slice name, int32_t queues, bool is_order) _must_check_;
 /* Code 17: create or update; `attributes` in the wire's "+k=v,-k" syntax. -EINVAL with upstream's text in *err. */
 int topics_update(struct topics *t, struct mq_slice name, const struct topic *config, struct mq_slice attributes,

@@ -41,6 +41,24 @@ static void a_lock_lasts_60_seconds_from_its_last_call(void **state)
 	assert_false(take(f, "g", 0, "c1"));
 }
 
+static void a_group_has_locks_until_the_last_expires(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_false(locks_has_group(f->broker.locks, MQ_SLICE("g")));
+	assert_true(take(f, "g", 0, "c1"));
+	assert_true(take(f, "gg", 0, "c1"));
+	assert_true(locks_has_group(f->broker.locks, MQ_SLICE("g")));
+	assert_false(locks_has_group(f->broker.locks, MQ_SLICE("")));
+	assert_false(locks_has_group(f->broker.locks, MQ_SLICE("ggg")));
+	locks_release(f->broker.locks, MQ_SLICE("g"), MQ_SLICE("T"), 0, MQ_SLICE("c1"));
+	assert_false(locks_has_group(f->broker.locks, MQ_SLICE("g")));
+	fixture_advance(f, 60000);
+	assert_true(locks_has_group(f->broker.locks, MQ_SLICE("gg")));
+	fixture_advance(f, 1);
+	assert_false(locks_has_group(f->broker.locks, MQ_SLICE("gg")));
+}
+
 static void names_too_long_for_anybody_get_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -57,6 +75,7 @@ int main(void)
 		TEST(a_queue_belongs_to_the_first_of_a_group),
 		TEST(only_the_owner_gives_a_queue_back),
 		TEST(a_lock_lasts_60_seconds_from_its_last_call),
+		TEST(a_group_has_locks_until_the_last_expires),
 		TEST(names_too_long_for_anybody_get_nothing),
 	};
 

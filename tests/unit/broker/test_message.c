@@ -81,6 +81,21 @@ static void a_half_message_names_its_target(void **state)
 	assert_property(out, "TRAN_MSG", "true");
 }
 
+static void a_dead_letter_asks_for_no_delay(void **state)
+{
+	struct message_additions more = { .is_dead = true };
+	struct mq_slice in = MQ_SLICE("DELAY\0015\2RETRY_TOPIC\1T\2");
+	char text[MQ_PROPERTIES_MAX];
+	size_t n = message_properties_encode(&config, in, &more, text);
+	struct mq_slice out = { text, n };
+
+	assert_true(n > 0 && n <= message_properties_bound(&config, in, &more));
+	assert_property(out, "DELAY", "-1");
+	assert_property(out, "RETRY_TOPIC", "T");
+	assert_property(out, "CLUSTER", "C1");
+	assert_null(memmem(text, n, "DELAY\0015", 7));
+}
+
 static void properties_that_grow_too_long_are_refused(void **state)
 {
 	static char in[MQ_PROPERTIES_MAX];
@@ -129,6 +144,7 @@ int main(void)
 		cmocka_unit_test(marks_are_found_and_absent_ones_are_null),
 		cmocka_unit_test(the_brokers_own_properties_replace_the_senders),
 		cmocka_unit_test(a_half_message_names_its_target),
+		cmocka_unit_test(a_dead_letter_asks_for_no_delay),
 		cmocka_unit_test(properties_that_grow_too_long_are_refused),
 		cmocka_unit_test(a_record_is_put_together_around_its_body),
 	};
