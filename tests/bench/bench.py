@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import resource
+import select
 import shlex
 import shutil
 import signal
@@ -42,14 +43,6 @@ probe = load_probe()
 
 # ---- one server ------------------------------------------------------------------------------
 
-def is_running(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
-            return f.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 class Server:
     """A NameServer and a broker with an empty store; the figures are those of the broker."""
 
@@ -81,12 +74,13 @@ class Server:
 
     def end_broker(self, how=signal.SIGTERM):
         """Ends the broker alone, and keeps its store."""
-        os.kill(self.pid, how)
-        deadline = time.monotonic() + STOP_S
-        while is_running(self.pid):
-            if time.monotonic() > deadline:
+        process = os.pidfd_open(self.pid)  # readable when the last thread is gone, and with it the lock of the store
+        try:
+            os.kill(self.pid, how)
+            if not select.select([process], [], [], STOP_S)[0]:
                 raise RuntimeError(f"{self.kind} did not stop within {STOP_S} s")
-            time.sleep(0.01)
+        finally:
+            os.close(process)
 
     def restart_broker(self):
         """As it was started, on the store that is there. When it was started, on the monotonic clock."""
