@@ -1,5 +1,17 @@
 /* Families for messages. Making one takes a millisecond at best and a second at worst, so the keeper makes spares ahead of need,
- * and a queue takes one with its first record. Beyond storeMaxFamilies queues share sixteen. */
+ * and a queue takes one with its first record. Beyond storeMaxFamilies queues share sixteen.
+ *
+ * A family of its own costs a queue that is written all the time a file, two syncs and some ten walks over all families for each
+ * share of the memory it fills, so what a message costs grows with the square of their number, and sharing pays early. 1,000
+ * queues, all busy, 1 KiB of which half is random, storeMemoryBytes=128M, 2 cores:
+ *
+ *   storeMaxFamilies      64       128       256      1000
+ *   messages/s       114,900   109,700    92,000    39,900
+ *   CPU, us/message     12.2      12.8      15.1      35.0
+ *   memory, MiB           91       109       134       165
+ *
+ * A shared family in turn writes a byte once or twice more, to merge its files, and a backlog is read from it some 15 % slower: 256 is
+ * where most brokers have no queue that shares, and those that have thousands lose a fifth. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

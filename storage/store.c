@@ -28,7 +28,7 @@ void store_config_init(struct store_config *cfg)
 	*cfg = (struct store_config){
 		.flush_interval_ms = 500,
 		.memory_bytes = (uint64_t)128 << 20,
-		.max_families = 1000,
+		.max_families = 256,
 		.n_readers = 2,
 		.retention_ms = (int64_t)72 * 3600 * 1000,
 		.delete_when_hour = 4,

@@ -45,7 +45,7 @@ struct store_config {
 	int64_t flush_interval_ms;    /* flushIntervalCommitLog: with ASYNC_FLUSH the log is synced so often (500) */
 	uint64_t memory_bytes;        /* storeMemoryBytes (128 MiB): write buffers, cache and arenas follow from it */
 	uint64_t max_bytes;           /* storeMaxBytes: retention by size; 0: no limit */
-	unsigned max_families;        /* storeMaxFamilies (1000): beyond it new queues share families */
+	unsigned max_families;        /* storeMaxFamilies (256): beyond it new queues share families */
 	unsigned n_readers;           /* reader threads for the disk (2) */
 	int64_t retention_ms;         /* fileReservedTime (72 h) */
 	int delete_when_hour;         /* deleteWhen (4), local time; -1: at every pass */

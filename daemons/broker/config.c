@@ -313,7 +313,7 @@ static const struct option_line broker_lines[] = {
 	IGNORED("storeCheckpoint"),
 	SIZE(storeMaxBytes, "0", 1,
 	     "bytes on disk beyond which the oldest messages are deleted; 0: no limit", .is_ours = true),
-	INT(storeMaxFamilies, "1000", 1, 100000,
+	INT(storeMaxFamilies, "256", 1, 100000,
 	     "queues with a column family of their own; later queues share families", .is_ours = true),
 	SIZE(storeMemoryBytes, "128M", 1,
 	     "memory of the store: write buffers and block cache", .is_ours = true),

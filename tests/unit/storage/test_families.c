@@ -207,6 +207,39 @@ static void closing_waits_for_ops_that_wait_for_families(void **state)
 	assert_int_equal(scan(f, "T", N_QUEUES - 1, 0).n, 1);
 }
 
+static int n_files(struct fixture *f, const char *level)
+{
+	_cleanup_(rocksdb_textp) char *text =
+		rocksdb_property_value_cf(f->store->db, queue_of(f, "T", 0)->family->cf, level);
+
+	return text ? atoi(text) : -1;
+}
+
+/* Every flush of a shared family overlaps all others. They are merged eight at a time, not with each that comes. */
+static void files_of_shared_families_are_merged_by_eights(void **state)
+{
+	enum { FILES = 8 };
+	struct fixture *f = *state;
+
+	f->cfg.max_families = 0;
+	fixture_open(f);
+	for (int i = 0; i < FILES; i++) {
+		_cleanup_(rocksdb_textp) char *text = NULL;
+		rocksdb_flushoptions_t *options = rocksdb_flushoptions_create();
+
+		append_to_each(f, "T", i);
+		if (i == FILES - 1)
+			assert_int_equal(n_files(f, "rocksdb.num-files-at-level0"), FILES - 1);
+		rocksdb_flush_cf(f->store->db, options, queue_of(f, "T", 0)->family->cf, &text);
+		rocksdb_flushoptions_destroy(options);
+		assert_null(text);
+	}
+	AWAIT(n_files(f, "rocksdb.num-files-at-level0") == 0);
+	assert_each(f, "T", FILES);
+	fixture_reopen(f);
+	assert_each(f, "T", FILES);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -216,6 +249,7 @@ int main(void)
 		TEST_CLOSED(a_deleted_topic_gives_its_families_back),
 		TEST_CLOSED(an_idle_queue_gives_its_family_back_and_gets_another),
 		TEST(closing_waits_for_ops_that_wait_for_families),
+		TEST_CLOSED(files_of_shared_families_are_merged_by_eights),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
