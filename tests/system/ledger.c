@@ -1,7 +1,10 @@
 /* The ledger of the crash tests: sends numbered messages and writes down what was acknowledged, then checks a broker against it.
  *
- *   ledger produce ADDRESS TOPIC QUEUES IN-FLIGHT LEDGER   until SIGTERM, reconnecting whenever the broker is gone
- *   ledger verify  ADDRESS TOPIC QUEUES LEDGER
+ *   ledger produce ADDRESS TOPIC QUEUES IN-FLIGHT LEDGER [DELAY]   until SIGTERM, reconnecting whenever the broker is gone
+ *   ledger verify  ADDRESS TOPIC QUEUES LEDGER [DELAY]
+ *
+ * With DELAY, in milliseconds, each message is to be delivered after a delay of its own between half of that and all of it. Then it
+ * must be in its queue once, wherever, and not early.
  *
  * Every number is sent at most once, so that a message found twice is the broker's fault. A ledger line is "number queue offset",
  * written when the answer with code 0 arrived; the last line of a finished run is "sent N". Raw frames on a blocking
@@ -13,9 +16,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "libmq/base/clock.h"
 #include "libmq/net/address.h"
 #include "libmq/wire/codes.h"
 #include "libmq/wire/fields.h"
@@ -32,6 +35,12 @@ enum {
 };
 
 static volatile sig_atomic_t stopping;
+static int64_t max_delay_ms; /* 0: delivered at once */
+
+static int64_t delay_of(int64_t number)
+{
+	return max_delay_ms / 2 + number * 7919 % (max_delay_ms / 2 + 1);
+}
 
 static void on_signal(int number)
 {
@@ -133,6 +142,8 @@ static int64_t answer_i64(const struct mq_command *cmd, const char *name)
 
 static void send_command(struct mq_command *cmd, const char *topic, int queues, int64_t number, char body[BODY_SIZE])
 {
+	static char properties[64]; /* until it is encoded */
+
 	memset(body, 'x', BODY_SIZE);
 	snprintf(body, BODY_SIZE, "%" PRId64, number);
 	mq_command_request(cmd, MQ_SEND_MESSAGE_V2);
@@ -143,8 +154,12 @@ static void send_command(struct mq_command *cmd, const char *topic, int queues, 
 	mq_command_add_i64(cmd, "d", queues);
 	mq_command_add_i64(cmd, "e", number % queues);
 	mq_command_add(cmd, "f", MQ_SLICE("0"));
-	mq_command_add_i64(cmd, "g", (int64_t)time(NULL) * 1000);
+	mq_command_add_i64(cmd, "g", mq_wall_ms(&mq_clock_system));
 	mq_command_add(cmd, "h", MQ_SLICE("0"));
+	if (max_delay_ms > 0) {
+		snprintf(properties, sizeof properties, "TIMER_DELAY_MS\001%" PRId64 "\002", delay_of(number));
+		mq_command_add(cmd, "i", mq_slice_of(properties));
+	}
 	cmd->body = (struct mq_slice){ body, BODY_SIZE };
 }
 
@@ -272,8 +287,10 @@ static void check_record(struct book *b, const struct mq_record *r, int queue, i
 	struct entry *e = &b->entries[number];
 	if (++e->n_found > 1)
 		fault("delivered twice", number, queue, r->queue_offset);
-	if (e->offset >= 0 && (e->offset != r->queue_offset || e->queue != queue))
+	if (e->offset >= 0 && ((e->offset != r->queue_offset && max_delay_ms == 0) || e->queue != queue))
 		fault("not where it was acknowledged", number, queue, r->queue_offset);
+	if (max_delay_ms > 0 && r->store_at_ms < r->born_at_ms + delay_of(number))
+		fault("delivered early", number, queue, r->queue_offset);
 }
 
 static void pull_command(struct mq_command *cmd, const char *topic, int queue, int64_t offset)
@@ -351,11 +368,11 @@ int main(int argc, char **argv)
 	static struct link l;
 	struct mq_error err;
 
-	bool is_produce = argc == 7 && strcmp(argv[1], "produce") == 0;
-	bool is_verify = argc == 6 && strcmp(argv[1], "verify") == 0;
+	bool is_produce = (argc == 7 || argc == 8) && strcmp(argv[1], "produce") == 0;
+	bool is_verify = (argc == 6 || argc == 7) && strcmp(argv[1], "verify") == 0;
 	if (!is_produce && !is_verify) {
-		fprintf(stderr, "usage: ledger produce ADDRESS TOPIC QUEUES IN-FLIGHT LEDGER\n"
-				"       ledger verify ADDRESS TOPIC QUEUES LEDGER\n");
+		fprintf(stderr, "usage: ledger produce ADDRESS TOPIC QUEUES IN-FLIGHT LEDGER [DELAY]\n"
+				"       ledger verify ADDRESS TOPIC QUEUES LEDGER [DELAY]\n");
 		return 64;
 	}
 	if (mq_address_parse(&l.address, mq_slice_of(argv[2]), &err) < 0)
@@ -364,6 +381,8 @@ int main(int argc, char **argv)
 	if (queues < 1 || queues > QUEUES_MAX)
 		fail(argv[4], "that many queues are not possible");
 
+	if (argc == (is_produce ? 8 : 7))
+		max_delay_ms = atoi(argv[argc - 1]);
 	signal(SIGPIPE, SIG_IGN);
 	if (is_verify)
 		return verify(&l, argv[3], queues, argv[5]);
