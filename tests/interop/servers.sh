@@ -101,6 +101,7 @@ broker_settings() {
 	cat <<-END
 		brokerClusterName=DefaultCluster
 		brokerName=broker-a
+		recallMessageEnable=true
 		brokerIP1=127.0.0.1
 		listenPort=$broker_port
 		namesrvAddr=127.0.0.1:$namesrv_port
