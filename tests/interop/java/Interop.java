@@ -31,6 +31,7 @@ public final class Interop {
 		QueryCases.addTo(all);
 		RefusalCases.addTo(all);
 		PushCases.addTo(all);
+		TransactionCases.addTo(all);
 		DelayCases.addTo(all);
 		return all;
 	}
