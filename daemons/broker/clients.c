@@ -32,7 +32,7 @@ struct client {
 	uint8_t language;     /* enum mq_language */
 	int16_t version;
 	LIST_HEAD(, member) members;
-	UT_hash_handle hh;
+	UT_hash_handle hh, by_name; /* by_name: the last of those with the same client_id */
 };
 
 struct member {
@@ -76,6 +76,7 @@ struct clients {
 	pthread_rwlock_t lock;           /* protects the next */
 	struct party *parties[PARTY_N];  /* owned, by name */
 	struct client *clients;          /* owned, by connection */
+	struct client *names;            /* borrowed from clients, by client_id */
 	int32_t opaque;                  /* of pushes; atomic, only its changing matters */
 };
 
@@ -297,6 +298,32 @@ static struct client *client_find(struct clients *c, struct mq_conn *conn)
 	return client;
 }
 
+static struct client *client_find_name(struct clients *c, struct mq_slice client_id)
+{
+	struct client *client;
+
+	HASH_FIND(by_name, c->names, client_id.p, client_id.n, client);
+	return client;
+}
+
+static void client_drop_name(struct clients *c, struct client *client)
+{
+	if (client->client_id && client_find_name(c, mq_slice_of(client->client_id)) == client)
+		HASH_DELETE(by_name, c->names, client);
+}
+
+/* Of clients with the same id the one that was heard last is found. */
+static void client_take_name(struct clients *c, struct client *client)
+{
+	struct client *before = client_find_name(c, mq_slice_of(client->client_id));
+
+	if (before == client)
+		return;
+	if (before)
+		HASH_DELETE(by_name, c->names, before);
+	HASH_ADD_KEYPTR(by_name, c->names, client->client_id, strlen(client->client_id), client);
+}
+
 static struct client *client_get(struct clients *c, struct mq_conn *conn, const struct mq_command *cmd,
 				 struct mq_slice client_id)
 {
@@ -316,9 +343,11 @@ static struct client *client_get(struct clients *c, struct mq_conn *conn, const 
 
 		if (!copy)
 			return NULL;
+		client_drop_name(c, client);
 		free(client->client_id);
 		client->client_id = copy;
 	}
+	client_take_name(c, client);
 	client->language = cmd->language;
 	client->version = cmd->version;
 	return client;
@@ -328,6 +357,7 @@ static void client_drop_if_empty(struct clients *c, struct client *client)
 {
 	if (!LIST_EMPTY(&client->members))
 		return;
+	client_drop_name(c, client);
 	HASH_DEL(c->clients, client);
 	mq_conn_unref(client->conn);
 	free(client->client_id);
@@ -765,6 +795,29 @@ struct mq_conn *clients_producer(struct clients *c, struct mq_slice group)
 		found = party_pick(p, p->turn++ % p->n_members);
 	if (found)
 		mq_conn_ref(found);
+	pthread_rwlock_unlock(&c->lock);
+	return found;
+}
+
+static bool client_is_producer(struct clients *c, const struct client *client)
+{
+	const struct member *m;
+
+	LIST_FOREACH(m, &client->members, by_client)
+		if (party_kind_of(c, m->party) == PARTY_PRODUCERS)
+			return true;
+	return false;
+}
+
+struct mq_conn *clients_of_producer_id(struct clients *c, struct mq_slice client_id)
+{
+	struct mq_conn *found = NULL;
+	struct client *client;
+
+	pthread_rwlock_rdlock(&c->lock);
+	client = client_find_name(c, client_id);
+	if (client && client_is_producer(c, client) && mq_conn_is_open(client->conn))
+		found = mq_conn_ref(client->conn);
 	pthread_rwlock_unlock(&c->lock);
 	return found;
 }

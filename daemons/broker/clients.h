@@ -48,6 +48,8 @@ enum subscription_state clients_subscription(struct clients *c, struct mq_slice 
 
 /* A live producer channel of the group, round robin, with a reference; NULL. */
 struct mq_conn *clients_producer(struct clients *c, struct mq_slice group);
+/* The channel on which the client of this id was last heard as a producer, with a reference; NULL. */
+struct mq_conn *clients_of_producer_id(struct clients *c, struct mq_slice client_id);
 
 /* Calls each() for every consumer group that subscribes to the topic, lock held: copy and leave. */
 void clients_groups_of(struct clients *c, struct mq_slice topic, void (*each)(void *user, struct mq_slice group),

@@ -1,4 +1,5 @@
 /* SEND_MESSAGE (10), SEND_MESSAGE_V2 (310), SEND_BATCH_MESSAGE (320); reference: protocol/requests-broker.md sections 2.1, 2.2.
+ * SEND_REPLY_MESSAGE (324, 325; section 2.4): pushed to the client that asked, then stored like a message.
  *
  * send_begin() checks what needs no writing; a topic or group that must be made first is made by a reader thread, so that the
  * loop never waits for a metadata row. send_store() builds the records: heads and tails in one block, bodies stay in the
@@ -15,6 +16,7 @@
 #include "daemons/broker/handlers.h"
 #include "daemons/broker/locks.h"
 #include "daemons/broker/message.h"
+#include "daemons/broker/push_reply.h"
 #include "daemons/broker/recall.h"
 #include "daemons/broker/register.h"
 #include "daemons/broker/reply.h"
@@ -63,6 +65,8 @@ struct send {
 	int made;                   /* of send_make(): 0 or negative errno */
 	bool is_new_topic;          /* made for this message */
 	bool is_dead;               /* sent to %RETRY%group once too often: goes to %DLQ%group */
+	bool is_reply;
+	char *fault;                /* owned; why a reply did not reach the client, NULL: it did */
 	struct message_marks marks; /* of h.properties */
 	struct delay delay;
 	char own_uniq_key[MQ_MESSAGE_ID_MAX];
@@ -72,11 +76,18 @@ struct send {
 	int64_t began_ns;
 };
 
-static void send_free(struct send *s)
+static void send_drop_block(struct send *s)
 {
 	if (s->records)
 		mq_conn_release(s->req->conn, s->n_block);
 	free(s->records);
+	s->records = NULL;
+}
+
+static void send_free(struct send *s)
+{
+	send_drop_block(s);
+	free(s->fault);
 	free(s);
 }
 
@@ -230,6 +241,33 @@ static int send_put_one(struct send *s)
 	return store_queue_open(s->broker->store, rec.topic, rec.queue_id, &s->records[0].queue);
 }
 
+/* As upstream stores it: the sender's properties, MSG_REGION and TRACE_ON. The sysFlag is kept, too: upstream stores 0, and who
+ * reads a compressed reply from the topic cannot tell. */
+static int send_put_reply(struct send *s)
+{
+	const struct broker_config *config = &s->broker->config;
+	_cleanup_(freep) char *text = malloc(push_reply_properties_bound(config, s->h.properties));
+	struct mq_record rec = send_record(s);
+	struct send_sizes sizes = {};
+	int r;
+
+	if (!text)
+		return -ENOMEM;
+	rec.body = s->req->cmd.body;
+	rec.sys_flag &= ~MQ_SYS_TRANSACTION;
+	rec.properties = (struct mq_slice){ text, push_reply_properties(config, s->h.properties, -1, text) };
+	if (rec.body.n == 0 || rec.body.n > (size_t)config_get(config, maxMessageSize) ||
+	    rec.properties.n > MQ_PROPERTIES_MAX)
+		return -EMSGSIZE;
+	message_marks_read(&s->marks, s->h.properties);
+	send_sizes_add(&sizes, s, rec.topic, rec.properties, rec.body.n, &(struct message_additions){});
+	r = send_take_block(s, &sizes);
+	if (r < 0)
+		return r;
+	send_put(s, 0, &rec, &s->marks, send_tails(s));
+	return store_queue_open(s->broker->store, rec.topic, rec.queue_id, &s->records[0].queue);
+}
+
 /* Walks the batch once to know how much it needs. -EBADMSG: not a batch; -EMSGSIZE: an entry or all of it is too large. */
 static int send_measure_batch(const struct send *s, struct send_sizes *ret)
 {
@@ -283,6 +321,17 @@ static int send_put_batch(struct send *s)
 
 static void send_committed(struct broker_op *op);
 
+static int send_append(struct send *s)
+{
+	store_op_init(&s->op.op);
+	s->op.op.records = s->records;
+	s->op.op.n_records = s->n_messages;
+	s->op.op.no_wait = !s->marks.wants_wait;
+	s->op.done = send_committed;
+	broker_append(broker_loop_of(s->broker, s->req->conn), &s->op);
+	return MQ_REQUEST_PENDING;
+}
+
 static int send_store(struct send *s)
 {
 	int r = s->h.is_batch ? send_put_batch(s) : send_put_one(s);
@@ -293,13 +342,7 @@ static int send_store(struct send *s)
 		send_free(s);
 		return r;
 	}
-	store_op_init(&s->op.op);
-	s->op.op.records = s->records;
-	s->op.op.n_records = s->n_messages;
-	s->op.op.no_wait = !s->marks.wants_wait;
-	s->op.done = send_committed;
-	broker_append(broker_loop_of(s->broker, s->req->conn), &s->op);
-	return MQ_REQUEST_PENDING;
+	return send_append(s);
 }
 
 /* "id,id,...", in the order of the messages. NULL: out of memory. */
@@ -314,6 +357,25 @@ static char *send_message_ids(const struct send *s)
 			*p++ = ',';
 	}
 	return text;
+}
+
+/* What became of the push, and where the reply was stored, if it was (handlePushReplyResult). */
+static int send_answer_reply(struct send *s, bool is_stored)
+{
+	char id[MQ_MESSAGE_ID_MAX] = "0";
+	struct mq_command answer;
+
+	mq_request_answer(s->req, &answer, s->fault ? MQ_SYSTEM_ERROR : MQ_SUCCESS);
+	if (s->fault)
+		answer.remark = mq_slice_of(s->fault);
+	if (is_stored)
+		mq_message_id_encode(&s->broker->store_host, s->records[0].locator, id);
+	if (is_stored || !s->fault) {
+		mq_command_add(&answer, "msgId", mq_slice_of(id));
+		mq_command_add_i64(&answer, "queueId", s->h.queue_id);
+		mq_command_add_i64(&answer, "queueOffset", is_stored ? s->records[0].queue_offset : 0);
+	}
+	return mq_reply(s->req, &answer, NULL);
 }
 
 static int send_answer(struct send *s)
@@ -347,8 +409,12 @@ static void send_answered(void *arg)
 {
 	struct send *s = arg;
 
-	send_answer(s);
+	if (s->is_reply)
+		send_answer_reply(s, true);
+	else
+		send_answer(s);
 	free(s->records);
+	free(s->fault);
 	free(s);
 }
 
@@ -373,13 +439,52 @@ static void send_committed(struct broker_op *op)
 		return;
 	}
 	stats_put_failed(b->stats);
-	if (r == -ENOENT) /* deleted while the message was on its way */
+	if (s->is_reply)
+		send_answer_reply(s, false);
+	else if (r == -ENOENT) /* deleted while the message was on its way */
 		mq_reply_code(req, MQ_TOPIC_NOT_EXIST, "topic[%.*s] not exist, apply first please!" BROKER_FAQ,
 			      MQ_FMT(s->h.topic));
 	else
 		broker_reply_store(req, r);
 	free(s->records);
+	free(s->fault);
 	free(s);
+}
+
+/* ---- Replies ---- */
+
+static void send_pushed(void *user, const char *fault)
+{
+	struct send *s = user;
+
+	if (!mq_loop_is_current(mq_conn_loop(s->req->conn))) { /* the loop is about to be freed */
+		mq_reply_none(s->req);
+		free(s);
+		return;
+	}
+	if (fault) {
+		s->fault = strdup(fault);
+		if (!s->fault) {
+			send_refuse(s, MQ_SYSTEM_ERROR, "out of memory");
+			return;
+		}
+	}
+	if (config_get(&s->broker->config, storeReplyMessageEnable) && send_put_reply(s) == 0) {
+		send_append(s);
+		return;
+	}
+	send_drop_block(s);
+	send_answer_reply(s, false);
+	send_free(s);
+}
+
+static int send_push_reply(struct send *s)
+{
+	int r = push_reply(s->broker, s->req, s->h.properties, send_pushed, s);
+
+	if (r < 0)
+		send_free(s);
+	return r < 0 ? r : MQ_REQUEST_PENDING;
 }
 
 /* ---- Checking; the order is upstream's ---- */
@@ -459,7 +564,7 @@ static int send_check_queue(struct send *s)
 		s->h.queue_id =
 			(int32_t)(atomic_fetch_add_explicit(&next_queue, 1, memory_order_relaxed) % n);
 	}
-	return send_check_message(s);
+	return s->is_reply ? send_push_reply(s) : send_check_message(s);
 }
 
 /* ---- Making what is missing ---- */
@@ -554,6 +659,7 @@ static int send_begin(struct mq_request *req, const struct send_header *h)
 	s->broker = b;
 	s->h = *h;
 	s->topic = topic;
+	s->is_reply = req->cmd.code == MQ_SEND_REPLY_MESSAGE || req->cmd.code == MQ_SEND_REPLY_MESSAGE_V2;
 	s->began_ns = mq_mono_ns(b->clock);
 
 	struct mq_slice retry_group = send_retry_group(s);

@@ -4,8 +4,8 @@
 struct mq_request;
 
 /* handle_send.c */
-int handle_send_message(struct mq_request *req);       /* 10 */
-int handle_send_message_v2(struct mq_request *req);    /* 310 */
+int handle_send_message(struct mq_request *req);       /* 10, 324 */
+int handle_send_message_v2(struct mq_request *req);    /* 310, 325 */
 int handle_send_batch_message(struct mq_request *req); /* 320 */
 /* handle_recall.c */
 int handle_recall_message(struct mq_request *req); /* 370 */

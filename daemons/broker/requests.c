@@ -41,6 +41,8 @@ static const struct mq_dispatch_line lines[] = {
 	{ MQ_QUERY_TOPIC_CONSUME_BY_WHO,         handle_query_topic_consume_by_who,        MQ_PERM_ADMIN_READ,  "topic", NULL, false },
 	{ MQ_SEND_MESSAGE_V2,                    handle_send_message_v2,                   MQ_PERM_PUB,         "b", NULL, false },
 	{ MQ_SEND_BATCH_MESSAGE,                 handle_send_batch_message,                MQ_PERM_PUB,         "b", NULL, false },
+	{ MQ_SEND_REPLY_MESSAGE,                 handle_send_message,                      MQ_PERM_PUB,         "topic", NULL, false },
+	{ MQ_SEND_REPLY_MESSAGE_V2,              handle_send_message_v2,                   MQ_PERM_PUB,         "b", NULL, false },
 	{ MQ_GET_TOPIC_CONFIG,                   handle_get_topic_config,                  MQ_PERM_ADMIN_READ,  "topic", NULL, false },
 	{ MQ_GET_SUBSCRIPTIONGROUP_CONFIG,       handle_get_subscriptiongroup_config,      MQ_PERM_ADMIN_READ,  "group", NULL, false },
 	{ MQ_LITE_PULL_MESSAGE,                  handle_pull_message,                      MQ_PERM_SUB,         "topic", "consumerGroup", true },
@@ -53,7 +55,9 @@ static struct mq_dispatch_count counts[N_ELEMENTS(lines)];
 static bool is_send(const struct mq_request *req)
 {
 	return req->line && (req->line->code == MQ_SEND_MESSAGE || req->line->code == MQ_SEND_MESSAGE_V2 ||
-			     req->line->code == MQ_SEND_BATCH_MESSAGE);
+			     req->line->code == MQ_SEND_BATCH_MESSAGE ||
+			     req->line->code == MQ_SEND_REPLY_MESSAGE ||
+			     req->line->code == MQ_SEND_REPLY_MESSAGE_V2);
 }
 
 /* Senders learn the region and whether to trace from every answer, also from errors; who recalls, the region. */

@@ -33,6 +33,7 @@ public final class Interop {
 		PushCases.addTo(all);
 		TransactionCases.addTo(all);
 		DelayCases.addTo(all);
+		RequestCases.addTo(all);
 		return all;
 	}
 
