@@ -141,6 +141,8 @@ static int broker_make_model(struct broker *b, struct mq_error *err)
 	if (r == 0)
 		r = pulled_new(&b->pulled);
 	if (r == 0)
+		r = pulled_new(&b->resets);
+	if (r == 0)
 		r = clients_new(&b->clients, b);
 	if (r == 0)
 		r = schedule_new(&b->schedule, b);
@@ -380,6 +382,7 @@ struct broker *broker_free(struct broker *b)
 	txn_check_free(b->txn_check);
 	clients_free(b->clients);
 	pulled_free(b->pulled);
+	pulled_free(b->resets);
 	locks_free(b->locks);
 	groups_free(b->groups);
 	topics_free(b->topics);

@@ -30,6 +30,7 @@ struct broker {
 	struct clients *clients;
 	struct locks *locks;
 	struct pulled *pulled;
+	struct pulled *resets;             /* offsets that an administrator set and the group has not yet pulled from */
 	struct stats *stats;
 	struct txn_check *txn_check;
 	struct registrar *registrar;       /* register.c: NameServers, main loop */

@@ -822,6 +822,28 @@ struct mq_conn *clients_of_producer_id(struct clients *c, struct mq_slice client
 	return found;
 }
 
+int clients_consumers(struct clients *c, struct mq_slice group, struct mq_conn ***ret, unsigned *ret_n)
+{
+	struct mq_conn **conns = NULL;
+	const struct member *m;
+	struct party *p;
+	unsigned n = 0;
+
+	pthread_rwlock_rdlock(&c->lock);
+	p = party_find(c, PARTY_CONSUMERS, group);
+	if (p)
+		conns = malloc(p->n_members * sizeof(struct mq_conn *));
+	if (conns)
+		TAILQ_FOREACH(m, &p->members, by_party)
+			conns[n++] = mq_conn_ref(m->client->conn);
+	pthread_rwlock_unlock(&c->lock);
+	if (!conns)
+		return p ? -ENOMEM : -ENOENT;
+	*ret = conns;
+	*ret_n = n;
+	return 0;
+}
+
 void clients_groups_of(struct clients *c, struct mq_slice topic, void (*each)(void *user, struct mq_slice group),
 		       void *user)
 {

@@ -51,6 +51,9 @@ struct mq_conn *clients_producer(struct clients *c, struct mq_slice group);
 /* The channel on which the client of this id was last heard as a producer, with a reference; NULL. */
 struct mq_conn *clients_of_producer_id(struct clients *c, struct mq_slice client_id);
 
+/* The connections of a consumer group: *ret is an array that the caller frees, with a reference to each. -ENOENT: nobody; -ENOMEM. */
+int clients_consumers(struct clients *c, struct mq_slice group, struct mq_conn ***ret, unsigned *ret_n) _must_check_;
+
 /* Calls each() for every consumer group that subscribes to the topic, lock held: copy and leave. */
 void clients_groups_of(struct clients *c, struct mq_slice topic, void (*each)(void *user, struct mq_slice group),
 		       void *user);

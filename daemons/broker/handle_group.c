@@ -53,6 +53,7 @@ int handle_delete_subscriptiongroup(struct mq_request *req)
 	if (r == 0 && (h.clean_offset || h.remove_offset))
 		r = store_offset_delete(b->store, h.group, (struct mq_slice){});
 	pulled_forget(b->pulled, h.group, (struct mq_slice){});
+	pulled_forget(b->resets, h.group, (struct mq_slice){});
 	return r < 0 ? r : mq_reply_ok(req);
 }
 

@@ -8,6 +8,7 @@
 #include "daemons/broker/broker.h"
 #include "daemons/broker/groups.h"
 #include "daemons/broker/handlers.h"
+#include "daemons/broker/pulled.h"
 #include "daemons/broker/topics.h"
 
 static int reply_i64(struct mq_request *req, const char *name, int64_t value)
@@ -133,6 +134,8 @@ int handle_update_consumer_offset(struct mq_request *req)
 		return mq_reply_code(req, MQ_TOPIC_NOT_EXIST, "Topic %.*s not exist!", MQ_FMT(h.topic));
 	if (h.queue_id < 0)
 		return mq_reply_code(req, MQ_INVALID_PARAMETER, "queueId[%d] is illegal", h.queue_id);
+	if (pulled_get(b->resets, h.group, h.topic, h.queue_id) >= 0)
+		return mq_reply_code(req, MQ_SUCCESS, "Offset has been previously reset");
 	if (!mq_request_is_oneway(req))
 		return update_durably(req, &h);
 	r = store_offset_set(b->store, h.group, h.topic, h.queue_id, h.offset);

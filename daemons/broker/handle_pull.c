@@ -66,6 +66,7 @@ enum pull_status {
 	PULL_FOUND,
 	PULL_NO_MATCHED_MESSAGE,
 	PULL_MESSAGE_WAS_REMOVING,
+	PULL_OFFSET_RESET,
 };
 static const struct {
 	const char *name;
@@ -75,6 +76,7 @@ static const struct {
 	[PULL_OFFSET_FOUND_NULL] = { "OFFSET_FOUND_NULL", MQ_PULL_NOT_FOUND },
 	[PULL_OFFSET_TOO_SMALL] = { "OFFSET_TOO_SMALL", MQ_PULL_OFFSET_MOVED },
 	[PULL_OFFSET_OVERFLOW_ONE] = { "OFFSET_OVERFLOW_ONE", MQ_PULL_NOT_FOUND },
+	[PULL_OFFSET_RESET] = { "OFFSET_RESET", MQ_PULL_OFFSET_MOVED },
 	[PULL_OFFSET_OVERFLOW_BADLY] = { "OFFSET_OVERFLOW_BADLY", MQ_PULL_OFFSET_MOVED },
 	[PULL_FOUND] = { "FOUND", MQ_SUCCESS },
 	[PULL_NO_MATCHED_MESSAGE] = { "NO_MATCHED_MESSAGE", MQ_PULL_RETRY_IMMEDIATELY },
@@ -387,6 +389,10 @@ static void pull_run(struct pull *p)
 	int64_t next;
 	int r;
 
+	if (pulled_take(p->broker->resets, p->h.group, p->h.topic, p->h.queue_id, &next)) {
+		pull_answer(p, PULL_OFFSET_RESET, next);
+		return;
+	}
 	for (;;) {
 		if (pull_is_outside(p, &status, &next)) {
 			if (pull_is_waiting(p, status) && pull_can_hold(p)) {
@@ -424,7 +430,8 @@ static void pull_start(struct pull *p)
 	struct mq_request *req = p->req;
 	int r = store_queue_open(b->store, p->h.topic, p->h.queue_id, &p->queue);
 
-	if (r == 0 && (p->h.sys_flag & PULL_COMMIT) && p->h.commit_offset >= 0)
+	if (r == 0 && (p->h.sys_flag & PULL_COMMIT) && p->h.commit_offset >= 0 &&
+	    pulled_get(b->resets, p->h.group, p->h.topic, p->h.queue_id) < 0)
 		r = store_offset_set(b->store, p->h.group, p->h.topic, p->h.queue_id, p->h.commit_offset);
 	if (r < 0) {
 		pull_free(p);

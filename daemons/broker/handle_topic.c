@@ -178,6 +178,7 @@ static void delete_work(void *arg)
 
 	job->r = topics_delete(b->topics, job->topic);
 	pulled_forget(b->pulled, (struct mq_slice){}, job->topic);
+	pulled_forget(b->resets, (struct mq_slice){}, job->topic);
 }
 
 static void delete_done(void *arg)

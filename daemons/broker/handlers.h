@@ -22,6 +22,8 @@ int handle_search_offset_by_timestamp(struct mq_request *req);/* 29 */
 int handle_get_max_offset(struct mq_request *req);            /* 30 */
 int handle_get_min_offset(struct mq_request *req);            /* 31 */
 int handle_get_earliest_msg_storetime(struct mq_request *req);/* 32 */
+/* handle_reset.c */
+int handle_invoke_broker_to_reset_offset(struct mq_request *req); /* 222 */
 /* handle_query.c */
 int handle_query_message(struct mq_request *req);      /* 12 */
 int handle_view_message_by_id(struct mq_request *req); /* 33 */

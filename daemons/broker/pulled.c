@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <uthash.h>
 
@@ -22,6 +23,7 @@ struct pulled_row {
 struct pulled {
 	pthread_mutex_t lock;    /* protects the next */
 	struct pulled_row *rows; /* owned */
+	_Atomic unsigned n_rows; /* the same number; read without the lock, since who wrote a row does not wait for who looks */
 };
 
 int pulled_new(struct pulled **ret)
@@ -67,17 +69,25 @@ static struct pulled_row *pulled_add(struct pulled *p, const char *key, size_t n
 	*row = (struct pulled_row){ .n_group = n_group, .n_topic = n_topic };
 	memcpy(row->key, key, n);
 	HASH_ADD_KEYPTR(hh, p->rows, row->key, (unsigned)n, row);
+	atomic_fetch_add(&p->n_rows, 1);
 	return row;
 }
 
-void pulled_set(struct pulled *p, struct mq_slice group, struct mq_slice topic, int32_t queue_id, int64_t next)
+static void pulled_drop(struct pulled *p, struct pulled_row *row)
+{
+	HASH_DEL(p->rows, row);
+	atomic_fetch_sub(&p->n_rows, 1);
+	free(row);
+}
+
+bool pulled_set(struct pulled *p, struct mq_slice group, struct mq_slice topic, int32_t queue_id, int64_t next)
 {
 	char key[PULLED_KEY_MAX];
 	size_t n = pulled_key(key, group, topic, queue_id);
 	struct pulled_row *row;
 
 	if (n == 0)
-		return;
+		return false;
 	pthread_mutex_lock(&p->lock);
 	HASH_FIND(hh, p->rows, key, (unsigned)n, row);
 	if (!row)
@@ -85,6 +95,26 @@ void pulled_set(struct pulled *p, struct mq_slice group, struct mq_slice topic, 
 	if (row)
 		row->next = next;
 	pthread_mutex_unlock(&p->lock);
+	return row;
+}
+
+bool pulled_take(struct pulled *p, struct mq_slice group, struct mq_slice topic, int32_t queue_id, int64_t *ret)
+{
+	char key[PULLED_KEY_MAX];
+	struct pulled_row *row;
+	size_t n;
+
+	if (atomic_load(&p->n_rows) == 0)
+		return false;
+	n = pulled_key(key, group, topic, queue_id);
+	pthread_mutex_lock(&p->lock);
+	HASH_FIND(hh, p->rows, key, (unsigned)n, row);
+	if (row) {
+		*ret = row->next;
+		pulled_drop(p, row);
+	}
+	pthread_mutex_unlock(&p->lock);
+	return row;
 }
 
 int64_t pulled_get(struct pulled *p, struct mq_slice group, struct mq_slice topic, int32_t queue_id)
@@ -94,7 +124,7 @@ int64_t pulled_get(struct pulled *p, struct mq_slice group, struct mq_slice topi
 	struct pulled_row *row;
 	int64_t next;
 
-	if (n == 0)
+	if (n == 0 || atomic_load(&p->n_rows) == 0)
 		return -1;
 	pthread_mutex_lock(&p->lock);
 	HASH_FIND(hh, p->rows, key, (unsigned)n, row);
@@ -117,10 +147,8 @@ void pulled_forget(struct pulled *p, struct mq_slice group, struct mq_slice topi
 
 	pthread_mutex_lock(&p->lock);
 	HASH_ITER(hh, p->rows, row, next) {
-		if (!pulled_matches(row, group, topic))
-			continue;
-		HASH_DEL(p->rows, row);
-		free(row);
+		if (pulled_matches(row, group, topic))
+			pulled_drop(p, row);
 	}
 	pthread_mutex_unlock(&p->lock);
 }

@@ -38,6 +38,7 @@ static const struct mq_dispatch_line lines[] = {
 	{ MQ_DELETE_SUBSCRIPTIONGROUP,           handle_delete_subscriptiongroup,          MQ_PERM_ADMIN,       "groupName", NULL, false },
 	{ MQ_GET_CONSUME_STATS,                  handle_get_consume_stats,                 MQ_PERM_ADMIN_READ,  "consumerGroup", "topic", false },
 	{ MQ_DELETE_TOPIC_IN_BROKER,             handle_delete_topic_in_broker,            MQ_PERM_ADMIN,       "topic", NULL, false },
+	{ MQ_INVOKE_BROKER_TO_RESET_OFFSET,      handle_invoke_broker_to_reset_offset,     MQ_PERM_ADMIN,       "group", "topic", false },
 	{ MQ_QUERY_TOPIC_CONSUME_BY_WHO,         handle_query_topic_consume_by_who,        MQ_PERM_ADMIN_READ,  "topic", NULL, false },
 	{ MQ_SEND_MESSAGE_V2,                    handle_send_message_v2,                   MQ_PERM_PUB,         "b", NULL, false },
 	{ MQ_SEND_BATCH_MESSAGE,                 handle_send_batch_message,                MQ_PERM_PUB,         "b", NULL, false },

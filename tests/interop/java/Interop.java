@@ -34,6 +34,7 @@ public final class Interop {
 		TransactionCases.addTo(all);
 		DelayCases.addTo(all);
 		RequestCases.addTo(all);
+		ResetCases.addTo(all);
 		return all;
 	}
 
