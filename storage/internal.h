@@ -87,7 +87,7 @@ struct store {
 	struct store_options options;
 	rocksdb_t *db;
 	rocksdb_writeoptions_t *write_options;
-	rocksdb_readoptions_t *read_options[2]; /* by enum store_tier */
+	rocksdb_readoptions_t *read_options[STORE_TIERS]; /* by enum store_tier */
 	rocksdb_column_family_handle_t *cf[N_SYSTEM_FAMILIES];
 
 	_Atomic int state;

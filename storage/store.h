@@ -193,7 +193,12 @@ void store_commit(struct store *store, struct store_turn *turn);
 
 /* ---- Reading ---- */
 
-enum store_tier { STORE_MEMORY, STORE_DISK }; /* STORE_MEMORY never touches the disk: for I/O loops */
+enum store_tier {
+	STORE_MEMORY, /* never touches the disk: for I/O loops */
+	STORE_DISK,
+	STORE_SWEEP, /* as STORE_DISK, but leaves no records in the cache: for who keeps a long stretch by himself */
+	STORE_TIERS,
+};
 enum { STORE_WOULD_BLOCK = 1 };               /* ask again with STORE_DISK on a reader */
 enum store_verdict { STORE_GO_ON, STORE_STOP };
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "daemons/broker/ahead.h"
 #include "daemons/broker/clients.h"
 #include "daemons/broker/groups.h"
 #include "daemons/broker/hold.h"
@@ -27,6 +28,7 @@
 enum {
 	AUTO_LOOPS_MAX = 4,
 	SAMPLE_PERIOD_MS = 10000, /* statistics, expired clients */
+	AHEAD_SHARE = 8,          /* one in so many of storeMemoryBytes is for what is read ahead */
 };
 
 /* ---- The store ---- */
@@ -143,6 +145,8 @@ static int broker_make_model(struct broker *b, struct mq_error *err)
 	if (r == 0)
 		r = pulled_new(&b->resets);
 	if (r == 0)
+		r = ahead_new(&b->ahead, b, (size_t)b->config.storeMemoryBytes / AHEAD_SHARE);
+	if (r == 0)
 		r = clients_new(&b->clients, b);
 	if (r == 0)
 		r = schedule_new(&b->schedule, b);
@@ -186,6 +190,7 @@ static void broker_on_sample(struct mq_timer *timer)
 
 	stats_sample(b->stats);
 	clients_expire(b->clients);
+	ahead_expire(b->ahead, mq_loop_mono_ms(b->main_loop));
 	if (mq_timer_set(b->main_loop, timer, mq_loop_mono_ms(b->main_loop) + SAMPLE_PERIOD_MS) < 0)
 		mq_log(LOG_ERR, "out of memory: statistics and expiry of clients stop");
 }
@@ -381,6 +386,7 @@ struct broker *broker_free(struct broker *b)
 	registrar_free(b->registrar);
 	txn_check_free(b->txn_check);
 	clients_free(b->clients);
+	ahead_free(b->ahead);
 	pulled_free(b->pulled);
 	pulled_free(b->resets);
 	locks_free(b->locks);

@@ -31,6 +31,7 @@ struct broker {
 	struct locks *locks;
 	struct pulled *pulled;
 	struct pulled *resets;             /* offsets that an administrator set and the group has not yet pulled from */
+	struct ahead *ahead;
 	struct stats *stats;
 	struct txn_check *txn_check;
 	struct registrar *registrar;       /* register.c: NameServers, main loop */

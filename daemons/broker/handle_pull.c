@@ -1,8 +1,9 @@
 /* PULL_MESSAGE (11), LITE_PULL_MESSAGE (361); reference: protocol/requests-broker.md section 3.1, behaviour.md sections 10, 11.
  *
  *   handle_pull_message ─> checks ─> pull_run ─> pull_scan on the loop, from memory ─> pull_settle ─> answer
- *                                       ^            └─> on a reader, from the disk ──────^     └──> hold
- *                                       └────────────────── woken by a message ───────────────────────┘
+ *                                     ^  ^           ├─> on a reader, from the disk ──────^     └──> hold
+ *                                     │  └───────────┴─> ahead.c: a reader fetches a stretch           │
+ *                                     └───────────────── woken by a message ───────────────────────────┘
  *
  * A stored record is the wire record: what matches is appended to the answer's body as it is. */
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemons/broker/ahead.h"
 #include "daemons/broker/broker.h"
 #include "daemons/broker/clients.h"
 #include "daemons/broker/filter_sql.h"
@@ -38,7 +40,6 @@ enum {
 	PULL_NO_MATCH_MS = 5000, /* a held pull that skipped messages says so after Apache's round */
 	PULL_HOLD_MAX_MS = 24 * 3600000,  /* nobody waits longer, whatever the header says */
 	PULL_HEADER_ALLOWANCE = 64 << 10, /* bytes of a frame that are kept free for the header */
-	PULL_AHEAD_BYTES = 256 << 10,     /* a reader brings so much more into memory for the pulls that follow */
 };
 
 #define PULL_FIELDS(X)                                        \
@@ -100,18 +101,23 @@ struct pull {
 
 	/* of the scan: */
 	enum store_tier tier;
-	struct evbuffer *body;                        /* owned; NULL until something matched */
+	struct stretch *stretch;                      /* ref; what is scanned, or what `run` points into */
+	struct evbuffer *body;                        /* owned; NULL until something was copied */
+	struct mq_slice run;                          /* neighbours of the stretch, not copied yet; all there is when there is no body */
 	int64_t max_messages, max_bytes, max_scanned; /* limits */
 	int64_t n_messages, n_bytes, n_scanned;
 	int64_t next; /* behind the last message that was looked at */
-	int64_t n_ahead; /* bytes still to be read ahead */
 	bool is_full, has_failed;
 	int result; /* of store_scan() */
 	int made;   /* of groups_get() */
+
+	struct ahead_wait wait;
+	bool has_waited; /* for a stretch; a second time it reads by itself */
 };
 
 static void pull_free(struct pull *p)
 {
+	stretch_unref(p->stretch);
 	if (p->body)
 		evbuffer_free(p->body);
 	filter_sql_unref(p->sub.sql);
@@ -164,6 +170,7 @@ static int pull_answer(struct pull *p, enum pull_status status, int64_t next)
 		stats_get(b->stats, (unsigned)p->n_messages, (uint64_t)p->n_bytes);
 	else
 		stats_get_missed(b->stats);
+	answer.body = p->run; /* when there is no p->body */
 	mq_reply(req, &answer, p->body);
 	pull_free(p);
 	return 0;
@@ -201,23 +208,52 @@ static bool pull_wants(struct pull *p, int64_t tag_hash, struct mq_slice record)
 	return wants;
 }
 
+static bool pull_copy(struct pull *p, struct mq_slice bytes)
+{
+	if (!p->body)
+		p->body = evbuffer_new();
+	return p->body && evbuffer_add(p->body, bytes.p, bytes.n) == 0;
+}
+
+/* The run goes to the body. */
+static bool pull_end_run(struct pull *p)
+{
+	struct mq_slice run = p->run;
+
+	p->run = (struct mq_slice){};
+	return run.n == 0 || pull_copy(p, run);
+}
+
+/* Puts the record into the answer. Those of a stretch are neighbours unless the filter is between them: copied at once, by whoever
+ * encodes the answer. */
+static bool pull_keep(struct pull *p, struct mq_slice record)
+{
+	if (!p->stretch)
+		return pull_copy(p, record);
+	if (p->run.n > 0 && p->run.p + p->run.n == record.p) {
+		p->run.n += record.n;
+		return true;
+	}
+	if (!pull_end_run(p))
+		return false;
+	p->run = record;
+	return true;
+}
+
 static enum store_verdict pull_on_record(void *user, int64_t queue_offset, int64_t tag_hash,
 					 struct mq_slice record)
 {
 	struct pull *p = user;
 
-	if (p->is_full || p->n_scanned >= p->max_scanned || pull_is_full(p, record.n)) {
+	if (p->n_scanned >= p->max_scanned || pull_is_full(p, record.n)) {
 		p->is_full = true;
-		p->n_ahead -= (int64_t)record.n;
-		return p->n_ahead > 0 ? STORE_GO_ON : STORE_STOP;
+		return STORE_STOP;
 	}
 	p->n_scanned++;
 	p->next = queue_offset + 1;
 	if (!pull_wants(p, tag_hash, record))
 		return STORE_GO_ON;
-	if (!p->body)
-		p->body = evbuffer_new();
-	if (!p->body || evbuffer_add(p->body, record.p, record.n) < 0) {
+	if (!pull_keep(p, record)) {
 		p->has_failed = true;
 		return STORE_STOP;
 	}
@@ -239,6 +275,30 @@ static void pull_scan(struct pull *p, enum store_tier tier)
 		p->next = next; /* what retention took away meanwhile is skipped, too */
 }
 
+/* What was read ahead, if anything. */
+static void pull_scan_ahead(struct pull *p)
+{
+	struct ahead *a = p->broker->ahead;
+	int64_t now_ms = mq_loop_mono_ms(mq_conn_loop(p->req->conn));
+	struct stretch *s;
+
+	p->tier = STORE_MEMORY;
+	while (!p->is_full && !p->has_failed && (s = ahead_find(a, p->queue, p->next, now_ms))) {
+		/* The run of the one before, which goes. */
+		if (!pull_end_run(p))
+			p->has_failed = true;
+		stretch_unref(p->stretch);
+		p->stretch = s;
+		if (!p->has_failed)
+			stretch_scan(s, p->next, pull_on_record, p);
+		ahead_passed(a, s, p->next, now_ms);
+	}
+	if (p->body && !pull_end_run(p))
+		p->has_failed = true;
+	if (p->n_messages == 0)
+		p->stretch = stretch_unref(p->stretch);
+}
+
 static void pull_run(struct pull *p);
 
 static void pull_woken(struct hold_entry *e, enum hold_reason reason)
@@ -251,6 +311,7 @@ static void pull_woken(struct hold_entry *e, enum hold_reason reason)
 		return;
 	}
 	p->may_hold = reason == HOLD_GREW;
+	p->has_waited = false;
 	pull_run(p);
 }
 
@@ -327,10 +388,6 @@ static void pull_read_disk(void *arg)
 		p->result = -ENOTCONN;
 		return;
 	}
-	/* A group that goes through its backlog would come here with each pull, for a block or less: the hand-off costs more than
-	 * the reading. */
-	if (pulled_get(p->broker->pulled, p->h.group, p->h.topic, p->h.queue_id) == p->from)
-		p->n_ahead = PULL_AHEAD_BYTES;
 	pull_scan(p, STORE_DISK);
 }
 
@@ -342,9 +399,34 @@ static void pull_read_done(void *arg)
 		pull_run(p);
 }
 
+static void pull_fetched(struct mq_post *post)
+{
+	struct pull *p = (struct pull *)((char *)post - offsetof(struct pull, wait.post));
+
+	if (!mq_conn_is_open(p->req->conn)) {
+		mq_reply_none(p->req);
+		pull_free(p);
+		return;
+	}
+	pull_run(p);
+}
+
+/* A group that goes through its backlog: a reader fetches what this pull and those after it want. */
+static bool pull_fetch(struct pull *p)
+{
+	struct mq_loop *loop = mq_conn_loop(p->req->conn);
+
+	if (p->has_waited || pulled_get(p->broker->pulled, p->h.group, p->h.topic, p->h.queue_id) != p->from)
+		return false;
+	p->has_waited = true;
+	p->wait.loop = loop;
+	p->wait.post.run = pull_fetched;
+	return ahead_fetch(p->broker->ahead, p->queue, p->next, &p->wait, mq_loop_mono_ms(loop));
+}
+
 static void pull_begin_scan(struct pull *p)
 {
-	p->n_messages = p->n_bytes = p->n_scanned = p->n_ahead = 0;
+	p->n_messages = p->n_bytes = p->n_scanned = p->result = 0;
 	p->next = p->from;
 	p->is_full = p->has_failed = false;
 	p->max_messages = p->h.max_messages > 0 ? p->h.max_messages : 1;
@@ -406,13 +488,17 @@ static void pull_run(struct pull *p)
 			return;
 		}
 		pull_begin_scan(p);
-		pull_scan(p, STORE_MEMORY);
+		pull_scan_ahead(p);
+		if (p->n_messages == 0 && !p->is_full && !p->has_failed)
+			pull_scan(p, STORE_MEMORY);
 		/* What memory had is worth an answer; the rest comes with the next pull. */
 		if (p->result == STORE_WOULD_BLOCK && p->n_messages == 0 && !p->has_failed)
 			break;
 		if (pull_settle(p))
 			return;
 	}
+	if (pull_fetch(p))
+		return;
 	r = broker_offload(p->broker, p->req->conn, pull_read_disk, pull_read_done, p);
 	if (r < 0) {
 		struct mq_request *req = p->req;

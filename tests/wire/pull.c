@@ -500,6 +500,144 @@ static void old_messages_come_from_the_disk(void **state)
 	harness_free(own);
 }
 
+/* ---- Backlogs, which readers read ahead ---- */
+
+enum { BACKLOG = 8000 };
+
+/* Every third message has TagA, the others TagB; the body begins with the offset. */
+static void fill_backlog(struct harness_peer *p, const char *topic, unsigned from, unsigned n)
+{
+	char body[1000];
+	int32_t last = 0;
+
+	for (unsigned i = from; i < from + n; i++) {
+		struct mq_command cmd;
+
+		memset(body, 'x', sizeof body);
+		snprintf(body, sizeof body, "%u ", i);
+		send_request(&cmd, topic, "0", i % 3 == 0 ? "TAGS\1TagA\2" : "TAGS\1TagB\2", (struct mq_slice){ body, sizeof body });
+		last = harness_send(p, &cmd);
+		if (i == 0 || i % 500 == 0) /* makes the topic; and not more than the broker takes at once */
+			harness_assert_answer(harness_answer(p, last), MQ_SUCCESS, NULL);
+	}
+	if ((from + n - 1) % 500 != 0)
+		harness_assert_answer(harness_answer(p, last), MQ_SUCCESS, NULL);
+}
+
+/* A broker that has written most of the topic "Backlog" to its disk and has nothing of it in memory. */
+static struct harness_daemon *start_backlog(struct harness_peer **ret)
+{
+	static const char *const sets[] = { "storeMemoryBytes=16M", NULL };
+	struct harness_daemon *d = harness_start(HARNESS_BROKER, sets);
+	struct harness_peer *p = harness_connect(d);
+
+	fill_backlog(p, "Backlog", 0, BACKLOG);
+	harness_close(p);
+	harness_stop(d);
+	harness_restart(d);
+	*ret = harness_connect(d);
+	return d;
+}
+
+static void stop_backlog(struct harness_daemon *d, struct harness_peer *p)
+{
+	harness_close(p);
+	harness_stop(d);
+	harness_free(d);
+}
+
+static bool backlog_matches(unsigned offset, const char *expression)
+{
+	return expression[0] == '*' || (expression[3] == 'A') == (offset % 3 == 0);
+}
+
+/* One pull; what it says it has gone through is there, all that matches and nothing else. Returns how many came. */
+static unsigned pull_backlog(struct harness_peer *p, unsigned *offset, const char *expression)
+{
+	struct mq_record r[32];
+	struct mq_command cmd;
+	char text[16];
+	unsigned n, i = 0, next;
+
+	snprintf(text, sizeof text, "%u", *offset);
+	pull_request(&cmd, "Backlog", "0", text, "4", expression);
+	n = records_of(harness_call(p, &cmd), r, 32);
+	assert_int_equal(p->answer->cmd.code, n > 0 ? MQ_SUCCESS : MQ_PULL_RETRY_IMMEDIATELY);
+	next = (unsigned)atoi(harness_field(&p->answer->cmd, "nextBeginOffset"));
+	assert_true(next > *offset);
+	for (; *offset < next; ++*offset) {
+		if (!backlog_matches(*offset, expression))
+			continue;
+		assert_true(i < n);
+		assert_int_equal(r[i].queue_offset, *offset);
+		assert_int_equal(atoi(r[i].body.p), *offset);
+		i++;
+	}
+	assert_int_equal(i, n);
+	return n;
+}
+
+/* A block of the disk has 14 of these messages, and what comes from the disk itself comes by eight. */
+static void a_backlog_comes_in_full_answers_while_it_grows(void **state)
+{
+	struct harness_peer *p;
+	struct harness_daemon *own = start_backlog(&p);
+	unsigned offset = 0, end = BACKLOG, n_full = 0;
+
+	while (offset < end) {
+		n_full += pull_backlog(p, &offset, "*") == 32;
+		if (end < BACKLOG + 1000) {
+			fill_backlog(p, "Backlog", end, 10);
+			end += 10;
+		}
+	}
+	assert_true(n_full > BACKLOG / 32 / 2);
+	assert_int_equal(offset, BACKLOG + 1000);
+	stop_backlog(own, p);
+}
+
+static void what_was_read_ahead_is_filtered_as_each_pull_says(void **state)
+{
+	static const char *const expressions[] = { "TagA", "*", "TagB", "TagA", "TagNone", "TagB" };
+	struct harness_peer *p;
+	struct harness_daemon *own = start_backlog(&p);
+	unsigned offset = 0, round = 0;
+
+	while (offset < BACKLOG) {
+		const char *expression = expressions[round++ % N_ELEMENTS(expressions)];
+
+		if (strcmp(expression, "TagNone") != 0)
+			pull_backlog(p, &offset, expression);
+	}
+	stop_backlog(own, p);
+}
+
+static void of_a_topic_made_again_nothing_was_read_ahead(void **state)
+{
+	struct harness_peer *p;
+	struct harness_daemon *own = start_backlog(&p);
+	unsigned offset = 0;
+	struct mq_record r[32];
+	char text[16];
+
+	while (offset < 1000)
+		pull_backlog(p, &offset, "*");
+	snprintf(text, sizeof text, "%u", offset);
+	harness_assert_answer(harness_ask(p, MQ_DELETE_TOPIC_IN_BROKER, "topic", "Backlog", NULL), MQ_SUCCESS, NULL);
+	assert_int_equal(pull(p, "Backlog", "0", text)->code, MQ_TOPIC_NOT_EXIST);
+	send_ok(p, "Backlog", "0", "", "new");
+	assert_pull(pull(p, "Backlog", "0", text), MQ_PULL_OFFSET_MOVED, "OFFSET_OVERFLOW_BADLY", "1", "0", "1");
+	assert_int_equal(records_of(pull(p, "Backlog", "0", "0"), r, 32), 1);
+	assert_slice(r[0].body, "new");
+
+	/* Up to the same offset, while what was there before may still be in memory. */
+	fill_backlog(p, "Backlog", 1, 1500);
+	offset = 1;
+	while (offset < 1501)
+		pull_backlog(p, &offset, "TagB");
+	stop_backlog(own, p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -527,6 +665,9 @@ int main(void)
 		TEST(a_closed_connection_takes_its_held_pulls_along),
 		cmocka_unit_test(a_stopping_broker_answers_what_it_holds),
 		cmocka_unit_test(old_messages_come_from_the_disk),
+		cmocka_unit_test(a_backlog_comes_in_full_answers_while_it_grows),
+		cmocka_unit_test(what_was_read_ahead_is_filtered_as_each_pull_says),
+		cmocka_unit_test(of_a_topic_made_again_nothing_was_read_ahead),
 	};
 
 	return cmocka_run_group_tests(tests, start_daemon, stop_daemon);
