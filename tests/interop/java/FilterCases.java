@@ -179,7 +179,7 @@ final class FilterCases {
 			w.outcome("first " + inbox.size());
 			World.await("the commit", () -> {
 				first.getDefaultMQPushConsumerImpl().getOffsetStore().persist(q);
-				return w.admin.examineConsumeStats(w.name("sql-changed")).computeTotalDiff() == 0;
+				return w.lag("sql-changed") == 0;
 			});
 		} finally {
 			first.shutdown();

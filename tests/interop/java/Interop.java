@@ -32,6 +32,7 @@ public final class Interop {
 		RefusalCases.addTo(all);
 		PushCases.addTo(all);
 		TransactionCases.addTo(all);
+		RetryCases.addTo(all);
 		DelayCases.addTo(all);
 		RequestCases.addTo(all);
 		ResetCases.addTo(all);

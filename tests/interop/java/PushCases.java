@@ -49,10 +49,6 @@ final class PushCases {
 			w.send(World.message(topic, "A", text + i), i % QUEUES);
 	}
 
-	private static long lag(World w, String group) throws Exception {
-		return w.admin.examineConsumeStats(w.name(group)).computeTotalDiff();
-	}
-
 	private static void cluster(World w) throws Exception {
 		String topic = w.topic("cluster", QUEUES);
 		DefaultMQPushConsumer[] members = new DefaultMQPushConsumer[2];
@@ -94,7 +90,7 @@ final class PushCases {
 	private static void awaitNoLag(World w, String group, DefaultMQPushConsumer c) throws Exception {
 		World.await("no lag of " + group, () -> {
 			c.getDefaultMQPushConsumerImpl().persistConsumerOffset();
-			return lag(w, group) == 0;
+			return w.lag(group) == 0;
 		});
 	}
 
@@ -196,7 +192,7 @@ final class PushCases {
 			} finally {
 				c.shutdown();
 			}
-			World.await("the offsets of round " + round, () -> lag(w, "restart") == 0);
+			World.await("the offsets of round " + round, () -> w.lag("restart") == 0);
 			World.checkEqual(inbox.size(), wanted, "number of messages in round " + round);
 			w.outcome("round " + round + " got " + inbox.distinct());
 			sendNumbered(w, topic, "round " + round + " m", 0, 100);

@@ -34,7 +34,7 @@ final class ResetCases {
 	private static void awaitNoLag(World w, String group, DefaultMQPushConsumer c) throws Exception {
 		World.await("no lag of " + group, () -> {
 			c.getDefaultMQPushConsumerImpl().persistConsumerOffset();
-			return w.admin.examineConsumeStats(w.name(group)).computeTotalDiff() == 0;
+			return w.lag(group) == 0;
 		});
 	}
 

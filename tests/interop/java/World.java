@@ -101,6 +101,15 @@ final class World implements AutoCloseable {
 		return new MessageQueue(topic, brokerName, id);
 	}
 
+	/** What a group has not yet committed; -1 while Apache's broker knows nothing of it, which it does not before the first commit. */
+	long lag(String group) throws Exception {
+		try {
+			return admin.examineConsumeStats(name(group)).computeTotalDiff();
+		} catch (MQClientException e) {
+			return -1;
+		}
+	}
+
 	/* ---- clients, not yet started ---- */
 
 	DefaultMQProducer producer(String instance) {
