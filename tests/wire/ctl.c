@@ -178,7 +178,7 @@ static void background_wait_error(struct background *b, const char *text)
 		ssize_t n = pread(b->err, err, sizeof err - 1, 0);
 
 		assert_true(n >= 0 && milliseconds() < until);
-		err[n] = '\0';
+		err[n < 0 ? 0 : n] = '\0'; /* -O3 does not know that the line above ends it */
 		poll(NULL, 0, 10);
 	} while (!strstr(err, text));
 }

@@ -15,16 +15,23 @@ static int64_t wall_ms(void)
 	return mq_wall_ms(&mq_clock_system);
 }
 
+/* The first record of an answer, which may have more. */
+static struct mq_record first_of(const struct mq_command *answer)
+{
+	struct mq_record r;
+
+	assert_int_equal(answer->code, MQ_SUCCESS);
+	assert_true(mq_record_decode(answer->body, &r) > 0);
+	return r;
+}
+
 /* Waits until a message comes at this offset. */
 static struct mq_record await(struct harness_peer *p, const char *topic, const char *queue, const char *offset)
 {
 	struct mq_command cmd;
-	struct mq_record r;
 
 	pull_request(&cmd, topic, queue, offset, "6", "*");
-	assert_int_equal(harness_call(p, &cmd)->code, MQ_SUCCESS);
-	assert_int_equal(records_of(&p->answer->cmd, &r, 1), 1);
-	return r;
+	return first_of(harness_call(p, &cmd));
 }
 
 static void a_level_delivers_after_its_delay(void **state)
@@ -105,7 +112,7 @@ static void a_timer_delivers_at_its_time(void **state)
 	assert_non_null(mq_properties_get(r.properties, "TIMER_DELIVER_MS").p);
 	assert_non_null(mq_properties_get(r.properties, "TIMER_ENQUEUE_MS").p);
 	assert_non_null(mq_properties_get(r.properties, "TIMER_DEQUEUE_MS").p);
-	assert_int_equal(records_of(pull(p, "rmq_sys_wheel_timer", "0", "0"), &r, 32) > 0, true);
+	assert_slice(first_of(pull(p, "rmq_sys_wheel_timer", "0", "0")).topic, "rmq_sys_wheel_timer");
 }
 
 static void the_shortest_delay_comes_first(void **state)

@@ -55,7 +55,7 @@ static bool take_message(struct fake *fake, const struct mq_command *request, st
 	f->was_batch = request->code == MQ_SEND_BATCH_MESSAGE;
 	f->n_body = request->body.n;
 	if (!f->was_batch)
-		snprintf(f->properties, sizeof f->properties, "%s", field(request, "i"));
+		snprintf(f->properties, sizeof f->properties, "%.*s", (int)sizeof f->properties - 1, field(request, "i"));
 	answer->code = fake->code;
 	if (fake->code != MQ_SUCCESS && fake->code != MQ_FLUSH_DISK_TIMEOUT)
 		return true;

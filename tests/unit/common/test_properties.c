@@ -99,8 +99,10 @@ static void what_is_written_is_read_back(void **state)
 	size_t n = 0;
 
 	for (unsigned i = 0; i < N_ELEMENTS(values); i++) {
-		assert_int_equal(properties_add(out, "the key", mq_slice_of(values[i])), 0);
-		n += (size_t)snprintf(expected + n, sizeof expected - n, "%u|the key|%s;", i + 1, values[i]);
+		struct mq_slice value = mq_slice_of(values[i]);
+
+		assert_int_equal(properties_add(out, "the key", value), 0);
+		n += (size_t)snprintf(expected + n, sizeof expected - n, "%u|the key|%.*s;", i + 1, MQ_FMT(value));
 	}
 	assert_pairs((struct mq_slice){ (const char *)evbuffer_pullup(out, -1), evbuffer_get_length(out) }, expected);
 	evbuffer_free(out);
