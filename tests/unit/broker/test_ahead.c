@@ -422,7 +422,7 @@ static void what_retention_took_is_not_fetched(void **state)
 	append(f, f->queue, 20);
 	atomic_fetch_add(&f->now_ms, 2 * HOUR_MS);
 	append(f, f->queue, 20);
-	assert_true(store_retain(f->broker.store, &err) > 0);
+	assert_true(store_retain(f->broker.store, &err) >= 0); /* 0: the keeper was first */
 	assert_int_equal(store_queue_min(f->queue), 20);
 
 	assert_true(fetch(f, f->queue, 5));

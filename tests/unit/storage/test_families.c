@@ -159,7 +159,7 @@ static void an_idle_queue_gives_its_family_back_and_gets_another(void **state)
 	append(f, "S", 0, "old, shared");
 	assert_int_equal(n_own(f), 1);
 	atomic_fetch_add(&f->now_ms, 60001);
-	assert_true(store_retain(f->store, &err) > 0);
+	assert_true(store_retain(f->store, &err) >= 0); /* 0: the keeper was first */
 	assert_int_equal(n_own(f), 0);
 	assert_int_equal(store_queue_min(queue_of(f, "T", 0)), 2);
 	assert_int_equal(store_queue_max(queue_of(f, "T", 0)), 2);
