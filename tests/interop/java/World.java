@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicInteger;
 
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
@@ -24,7 +25,7 @@ import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /**
- * What the cases share: the servers, an administrator, a producer, names, waiting and outcomes.
+ * What the cases share: the servers, an administrator, a producer, names and waiting; and the outcomes of one of them.
  *
  * Both generations of the client compile this source. Classes that moved between them (routes, statistics, MessageModel) are
  * therefore held in `var` and never imported.
@@ -46,6 +47,9 @@ final class World implements AutoCloseable {
 	final DefaultMQAdminExt admin;
 	final DefaultMQProducer producer;
 	private final String prefix; /* of topics and groups, so that runs on one server do not meet */
+	private static final AtomicInteger readers = new AtomicInteger();
+
+	/* Of one case: */
 	private final List<String> outcomes = new ArrayList<>();
 	private final Map<MessageQueue, Long> ends = new ConcurrentHashMap<>(); /* what answered sends promise, for settle() */
 
@@ -64,6 +68,20 @@ final class World implements AutoCloseable {
 
 		producer = producer("producer");
 		producer.start();
+	}
+
+	private World(World shared) {
+		namesrv = shared.namesrv;
+		broker = shared.broker;
+		brokerName = shared.brokerName;
+		admin = shared.admin;
+		producer = shared.producer;
+		prefix = shared.prefix;
+	}
+
+	/** The same servers and clients, for a case that may run beside others. */
+	World view() {
+		return new World(this);
 	}
 
 	@Override
@@ -174,7 +192,7 @@ final class World implements AutoCloseable {
 		DefaultMQPullConsumer c = new DefaultMQPullConsumer(name("reader"));
 
 		c.setNamesrvAddr(namesrv);
-		c.setInstanceName("reader");
+		c.setInstanceName("reader-" + readers.incrementAndGet());
 		c.start();
 		try {
 			for (int id = 0; id < queues; id++) {
