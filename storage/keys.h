@@ -56,6 +56,7 @@
  *   topic    topic name                    TopicConfig
  *   group    group name                    SubscriptionGroupConfig
  *   version  topics, groups                DataVersion of the table
+ *   request-mode  topic '@' group          SetMessageRequestModeRequestBody (401)
  *
  * When a layout changes, FORMAT_VERSION rises; an older store is converted when it is opened, a newer one is refused untouched. */
 #pragma once

@@ -17,7 +17,9 @@
 #include "daemons/broker/locks.h"
 #include "daemons/broker/messages.h"
 #include "daemons/broker/pulled.h"
+#include "daemons/broker/read_queues.h"
 #include "daemons/broker/register.h"
+#include "daemons/broker/request_mode.h"
 #include "daemons/broker/schedule.h"
 #include "daemons/broker/stats.h"
 #include "daemons/broker/topics.h"
@@ -152,12 +154,16 @@ static int broker_make_model(struct broker *b, struct mq_error *err)
 		r = schedule_new(&b->schedule, b);
 	if (r == 0)
 		r = txn_check_new(&b->txn_check, b);
+	if (r == 0)
+		r = read_queues_new(&b->read_queues, b);
 	if (r < 0)
 		return mq_error_set(err, r, "out of memory");
 	r = topics_new(&b->topics, b, err);
 	if (r < 0)
 		return r;
 	r = groups_new(&b->groups, b, err);
+	if (r == 0)
+		r = request_modes_new(&b->request_modes, b, err);
 	if (r < 0)
 		return r;
 	return registrar_new(&b->registrar, b, err);
@@ -344,6 +350,7 @@ void broker_stop(struct broker *b, void (*done)(void *user), void *user)
 	b->stopped = done;
 	b->stopped_user = user;
 	b->n_stopping = b->n_loops + 1;
+	read_queues_stop(b->read_queues);
 	registrar_stop(b->registrar, broker_on_unregistered, b);
 	for (unsigned i = 0; i < b->n_loops; i++)
 		broker_loop_stop(b->loops[i], broker_stopped_one);
@@ -374,6 +381,8 @@ struct broker *broker_free(struct broker *b)
 	/* What the threads posted here at their end, should the main loop not run any more. */
 	if (mq_loop_turn(b->main_loop, 0) < 0)
 		mq_log(LOG_ERR, "the main loop cannot go on");
+	if (b->read_queues)
+		read_queues_stop(b->read_queues);
 	if (b->registrar)
 		registrar_release(b->registrar);
 	broker_wait_outside(b);
@@ -384,12 +393,14 @@ struct broker *broker_free(struct broker *b)
 	for (unsigned i = 0; i < b->n_loops; i++)
 		b->loops[i] = broker_loop_free(b->loops[i]);
 	registrar_free(b->registrar);
+	read_queues_free(b->read_queues);
 	txn_check_free(b->txn_check);
 	clients_free(b->clients);
 	ahead_free(b->ahead);
 	pulled_free(b->pulled);
 	pulled_free(b->resets);
 	locks_free(b->locks);
+	request_modes_free(b->request_modes);
 	groups_free(b->groups);
 	topics_free(b->topics);
 	stats_free(b->stats);

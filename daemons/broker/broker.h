@@ -14,6 +14,8 @@
 
 enum { BROKER_LISTENERS_MAX = 16 };
 
+struct read_queues;
+struct request_modes;
 struct schedule;
 struct broker_loop; /* loops.c: one I/O loop with its thread, turns and held pulls */
 struct hold;
@@ -34,6 +36,8 @@ struct broker {
 	struct ahead *ahead;
 	struct stats *stats;
 	struct txn_check *txn_check;
+	struct request_modes *request_modes; /* owned */
+	struct read_queues *read_queues;   /* owned; read_queues.c: what NameServers say of topics, main loop */
 	struct registrar *registrar;       /* register.c: NameServers, main loop */
 	struct schedule *schedule;         /* schedule.c: its own thread */
 	struct hold_table *holds;          /* owned; which loops wait for which queues */

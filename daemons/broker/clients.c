@@ -12,6 +12,7 @@
 #include "daemons/broker/broker.h"
 #include "daemons/broker/filter_sql.h"
 #include "daemons/broker/groups.h"
+#include "daemons/broker/names.h"
 #include "daemons/broker/topics.h"
 #include "libmq/wire/body_connections.h"
 #include "libmq/wire/body_heartbeat.h"
@@ -842,6 +843,20 @@ int clients_consumers(struct clients *c, struct mq_slice group, struct mq_conn *
 	*ret = conns;
 	*ret_n = n;
 	return 0;
+}
+
+int clients_ids(struct clients *c, struct mq_slice group, struct names *ret)
+{
+	const struct member *m;
+	const struct party *p;
+
+	pthread_rwlock_rdlock(&c->lock);
+	p = party_find(c, PARTY_CONSUMERS, group);
+	if (p)
+		TAILQ_FOREACH(m, &p->members, by_party)
+			names_add(ret, mq_slice_of(m->client->client_id));
+	pthread_rwlock_unlock(&c->lock);
+	return p ? ret->error : -ENOENT;
 }
 
 void clients_groups_of(struct clients *c, struct mq_slice topic, void (*each)(void *user, struct mq_slice group),

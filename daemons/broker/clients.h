@@ -11,6 +11,7 @@ struct clients;
 struct evbuffer;
 struct filter_sql;
 struct mq_request;
+struct names;
 
 enum consume_type { CONSUME_ACTIVELY, CONSUME_PASSIVELY, CONSUME_POP };
 enum message_model { BROADCASTING, CLUSTERING };
@@ -57,6 +58,9 @@ int clients_consumers(struct clients *c, struct mq_slice group, struct mq_conn *
 /* Calls each() for every consumer group that subscribes to the topic, lock held: copy and leave. */
 void clients_groups_of(struct clients *c, struct mq_slice topic, void (*each)(void *user, struct mq_slice group),
 		       void *user);
+
+/* The client ids of a consumer group. -ENOENT: nobody; -ENOMEM. */
+int clients_ids(struct clients *c, struct mq_slice group, struct names *ret) _must_check_;
 
 /* Bodies of 38, 203 and 204. -ENOENT: nobody is in the group; -ENOMEM. */
 int clients_encode_ids(struct clients *c, struct mq_slice group, struct evbuffer *out) _must_check_;

@@ -22,6 +22,7 @@ enum {
 };
 
 static const char *const flush_disk_types[] = { "ASYNC_FLUSH", "SYNC_FLUSH", NULL };
+static const char *const request_modes[] = { "PULL", "POP", NULL };
 static const char *const broker_roles[] = { "ASYNC_MASTER", "SYNC_MASTER", "SLAVE", NULL };
 
 #define LINE(t, k, d, h, ...) \
@@ -114,8 +115,11 @@ static const struct option_line broker_lines[] = {
 	IGNORED("consumerOffsetUpdateVersionStep"), LATER("controllerAddr"),
 	IGNORED("controllerHeartBeatTimeoutMills"), IGNORED("correctLogicMinOffsetForceInterval"),
 	IGNORED("correctLogicMinOffsetSleepInterval"), IGNORED("dataReadAheadEnable"),
-	IGNORED("debugLockEnable"), IGNORED("defaultBrokerId"), LATER("defaultMessageRequestMode"),
-	LATER("defaultPopShareQueueNum"),
+	IGNORED("debugLockEnable"), IGNORED("defaultBrokerId"),
+	CHOICE(defaultMessageRequestMode, "PULL", request_modes,
+	       "how members of a group for which the broker assigns queues read them, unless setConsumeMode said otherwise"),
+	INT(defaultPopShareQueueNum, "-1", -1, 1e9,
+	    "with POP by default: with so many other members a queue is shared; 0 or less: with all", .is_live = true),
 	INT(defaultQueryMaxNum, "32", 1, 10000, "most messages of one query by unique id", .is_live = true),
 	INT(defaultTopicQueueNums, "8", 1, 65535,
 	     "queues of TBW102, the upper limit of queues of an automatically created topic"),

@@ -20,7 +20,7 @@ struct broker_config {
 	int64_t brokerId, listenPort;
 	int64_t fastListenPort; /* -1: none; after loading never 0 */
 	int64_t haListenPort;   /* after loading never 0 */
-	int flushDiskType, brokerRole;
+	int flushDiskType, brokerRole, defaultMessageRequestMode;
 	int64_t flushIntervalCommitLog; /* ms */
 	bool autoCreateTopicEnable, autoCreateSubscriptionGroup, clusterTopicEnable, brokerTopicEnable, traceOn,
 		traceTopicEnable;
@@ -30,7 +30,7 @@ struct broker_config {
 	int64_t timerMaxDelaySec, timerPrecisionMs; /* ms; timerMaxDelaySec: bare numbers are seconds */
 	bool validateSystemTopicWhenUpdateTopic, enableMixedMessageType;
 	bool aclEnable, authenticationEnabled, authorizationEnabled; /* only false passes the check */
-	int64_t defaultTopicQueueNums, brokerPermission, maxMsgsNumBatch, defaultQueryMaxNum;
+	int64_t defaultTopicQueueNums, defaultPopShareQueueNum, brokerPermission, maxMsgsNumBatch, defaultQueryMaxNum;
 	int64_t maxMessageSize; /* bytes of a body */
 	int64_t maxTransferBytesOnMessageInMemory, maxTransferCountOnMessageInMemory, maxTransferBytesOnMessageInDisk,
 		maxTransferCountOnMessageInDisk;

@@ -34,6 +34,10 @@ int handle_get_consumer_list_by_group(struct mq_request *req);   /* 38 */
 int handle_check_client_config(struct mq_request *req);          /* 46 */
 int handle_get_consumer_connection_list(struct mq_request *req); /* 203 */
 int handle_get_producer_connection_list(struct mq_request *req); /* 204 */
+/* handle_assignment.c */
+int handle_query_assignment(struct mq_request *req);             /* 400 */
+int handle_set_message_request_mode(struct mq_request *req);     /* 401 */
+int handle_get_all_message_request_mode(struct mq_request *req); /* 402 */
 /* handle_lock.c */
 int handle_lock_batch_mq(struct mq_request *req);   /* 41 */
 int handle_unlock_batch_mq(struct mq_request *req); /* 42 */

@@ -515,6 +515,25 @@ void registrar_state(struct registrar *r, unsigned *ret_ok, unsigned *ret_total)
 		*ret_ok += r->servers[i].is_registered;
 }
 
+/* ---- Questions of others ---- */
+
+bool registrar_has_servers(const struct registrar *r)
+{
+	return r->n_servers > 0;
+}
+
+int registrar_ask(struct registrar *r, struct mq_command *cmd, int64_t timeout_ms, mq_rpc_done done, void *user)
+{
+	struct namesrv *n = r->servers;
+
+	if (r->n_servers == 0)
+		return -ENOTCONN;
+	for (unsigned i = 0; i < r->n_servers && !n->is_registered; i++)
+		if (r->servers[i].is_registered)
+			n = &r->servers[i];
+	return mq_remote_call(n->remote, cmd, NULL, timeout_ms, done, user);
+}
+
 /* ---- Goodbye ---- */
 
 static void registrar_on_goodbye(int result, const struct mq_command *answer, const char *why, void *user)

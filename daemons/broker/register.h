@@ -4,6 +4,7 @@
 
 #include "libmq/base/error.h"
 #include "libmq/base/slice.h"
+#include "libmq/net/rpc.h"
 
 struct broker;
 struct mq_loop;
@@ -22,5 +23,9 @@ int registrar_settle(struct registrar *r, struct mq_loop *loop, void (*done)(voi
 void registrar_release(struct registrar *r);
 /* Says goodbye (104) to all, calls done() when answered or after 3 s; before it returns when there is nobody to tell. */
 void registrar_stop(struct registrar *r, void (*done)(void *user), void *user);
+/* Whether the configuration names NameServers at all. Any thread. */
+bool registrar_has_servers(const struct registrar *r);
+/* Asks a NameServer, one that knows this broker first; as mq_remote_call(). -ENOTCONN: there is none. Main loop. */
+int registrar_ask(struct registrar *r, struct mq_command *cmd, int64_t timeout_ms, mq_rpc_done done, void *user) _must_check_;
 /* NameServers that acknowledged the last round, and how many there are. For STATUS=. Main loop. */
 void registrar_state(struct registrar *r, unsigned *ret_ok, unsigned *ret_total);

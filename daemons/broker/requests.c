@@ -48,6 +48,9 @@ static const struct mq_dispatch_line lines[] = {
 	{ MQ_GET_SUBSCRIPTIONGROUP_CONFIG,       handle_get_subscriptiongroup_config,      MQ_PERM_ADMIN_READ,  "group", NULL, false },
 	{ MQ_LITE_PULL_MESSAGE,                  handle_pull_message,                      MQ_PERM_SUB,         "topic", "consumerGroup", true },
 	{ MQ_RECALL_MESSAGE,                     handle_recall_message,                    MQ_PERM_PUB,         "topic", NULL, false },
+	{ MQ_QUERY_ASSIGNMENT,                   handle_query_assignment,                  MQ_PERM_SUB,         NULL, NULL, false },
+	{ MQ_SET_MESSAGE_REQUEST_MODE,           handle_set_message_request_mode,          MQ_PERM_ADMIN,       NULL, NULL, false },
+	{ MQ_GET_ALL_MESSAGE_REQUEST_MODE,       handle_get_all_message_request_mode,      MQ_PERM_ADMIN_READ,  NULL, NULL, false },
 };
 /* clang-format on */
 

@@ -1,8 +1,9 @@
-/* Bodies of heartbeats, locks, topics and groups: whatever parses as JSON can be read, and what was read can be written. */
+/* Bodies of heartbeats, locks, assignments, topics and groups: whatever parses as JSON can be read, and what was read can be written. */
 #include "tests/fuzz/fuzz.h"
 
 #include <errno.h>
 
+#include "libmq/wire/body_assignment.h"
 #include "libmq/wire/body_groups.h"
 #include "libmq/wire/body_heartbeat.h"
 #include "libmq/wire/body_lock.h"
@@ -105,9 +106,38 @@ static void read_group(const struct mq_json *doc, struct evbuffer *out)
 	must(!is_ascii(c.name) || mq_slice_equal(c.name, d.name)); /* what is no UTF-8 is not kept */
 }
 
+/* What was written reads back as the same. */
+static void read_assignment(const struct mq_json *doc, struct evbuffer *out)
+{
+	_cleanup_(mq_json_freep) struct mq_json *again = NULL;
+	struct mq_assignment_query query;
+	struct mq_mode_setting s, t;
+	struct mq_error err = { 0 };
+	struct mq_json_writer w;
+
+	if (mq_assignment_query_read(mq_json_root(doc), &query, &err) == 0)
+		must(query.topic.n > 0 && query.group.n > 0 && mq_message_model_name(query.model));
+	else
+		must(err.code == -EBADMSG && err.text[0]);
+	if (mq_mode_setting_read(mq_json_root(doc), &s, &err) < 0) {
+		must(err.code == -EBADMSG && err.text[0]);
+		return;
+	}
+	must(s.topic.n > 0 && s.group.n > 0);
+	mq_json_begin(&w, out);
+	mq_mode_setting_write(&w, &s);
+	must(mq_json_end(&w) == 0);
+	must(mq_json_parse(&again, fuzz_bytes(out), NULL) == 0);
+	must(mq_mode_setting_read(mq_json_root(again), &t, NULL) == 0);
+	/* A mode that is none is not written, and what is not there is PULL. */
+	must(t.pop_share == s.pop_share && t.mode == (s.mode == MQ_MODE_NONE ? MQ_MODE_PULL : s.mode));
+	must(!is_ascii(s.topic) || mq_slice_equal(t.topic, s.topic));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	_cleanup_(evbuffer_freep) struct evbuffer *topic = evbuffer_new(), *group = evbuffer_new();
+	_cleanup_(evbuffer_freep) struct evbuffer *mode = evbuffer_new();
 	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
 
 	if (mq_json_parse(&doc, fuzz_slice(data, size), NULL) < 0)
@@ -116,5 +146,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	read_lock(doc);
 	read_topic(doc, topic);
 	read_group(doc, group);
+	read_assignment(doc, mode);
 	return 0;
 }
