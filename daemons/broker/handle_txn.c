@@ -13,6 +13,7 @@
 #include "daemons/broker/message.h"
 #include "daemons/broker/stats.h"
 #include "daemons/broker/txn_check.h"
+#include "libmq/wire/message_properties.h"
 #include "libmq/wire/record.h"
 
 #define END_FIELDS(X)                                         \
@@ -110,14 +111,25 @@ static uint32_t end_count_checks(struct end *e)
 	return half.n_checks;
 }
 
-/* The message as consumers get it: properties, born data and body of the half message, byte for byte. */
+/* Without the target, which is where the message is now (EndTransactionProcessor.endMessageTransaction). */
+static struct mq_slice end_properties(struct end *e, char targetless[MQ_PROPERTIES_MAX], char buffer[MQ_PROPERTIES_MAX])
+{
+	static const char *const dropped[] = { MQ_PROPERTY_REAL_TOPIC, MQ_PROPERTY_REAL_QID, NULL };
+	size_t n = mq_properties_copy(e->rec.properties, dropped, targetless, MQ_PROPERTIES_MAX);
+
+	struct mq_slice properties = n == (size_t)-1 ? e->rec.properties : (struct mq_slice){ targetless, n };
+
+	return txn_properties(properties, end_count_checks(e), buffer);
+}
+
+/* The message as consumers get it: born data and body of the half message, byte for byte. */
 static int end_make_message(struct end *e)
 {
+	char targetless[MQ_PROPERTIES_MAX], properties[MQ_PROPERTIES_MAX];
 	struct mq_record rec = e->rec;
-	char properties[MQ_PROPERTIES_MAX];
 	int r;
 
-	rec.properties = txn_properties(rec.properties, end_count_checks(e), properties);
+	rec.properties = end_properties(e, targetless, properties);
 	rec.topic = e->marks.real_topic;
 	if (mq_parse_i32(e->marks.real_queue_id, &rec.queue_id) < 0)
 		return -EBADMSG;
