@@ -5,6 +5,7 @@
   probe.py ports                                  prints a free port, the ones 8, 10 and 11 above it free too
   probe.py wait HOST:PORT [--pid-files FILE...]   until the NameServer knows a broker that serves
   probe.py gone HOST:PORT                         until the NameServer knows no broker
+  probe.py topics HOST:PORT TOPIC...              makes topics with 4 queues and waits for their routes
   probe.py run HOST:PORT                          prints every answer, with what differs between runs replaced
 
 `run` prints one line for each request: `probe NAME: code=N remark="..." ext={...} body=...`. Nothing is judged here; the
@@ -438,6 +439,20 @@ BAD_FRAMES = {
 }
 
 
+def topics(namesrv, names):
+    """For clients that can neither create a topic nor send to an unknown one."""
+    broker, peer = Peer(wait(namesrv, [])), Peer(namesrv)
+    deadline = time.monotonic() + DEADLINE_S
+    for name in names:
+        header, _ = broker.ask(17, topic_config(name, 4, 4))
+        if header["code"] != 0:
+            sys.exit(f"probe.py: topic {name}: code {header['code']} {header.get('remark')}")
+        while peer.ask(105, {"topic": name})[0]["code"] != 0:
+            if time.monotonic() > deadline:
+                sys.exit(f"probe.py: {namesrv} has no route to {name} after {DEADLINE_S} s")
+            time.sleep(0.02)
+
+
 def after_bad_frame(address, data, other):
     """Whether the server goes on for `other`; the one who sent the frame may be closed at once, later, or never."""
     peer = Peer(address)
@@ -488,6 +503,8 @@ def main():
         wait(sys.argv[2], sys.argv[4:])
     elif len(sys.argv) == 3 and sys.argv[1] == "gone":
         gone(sys.argv[2])
+    elif len(sys.argv) >= 4 and sys.argv[1] == "topics":
+        topics(sys.argv[2], sys.argv[3:])
     elif len(sys.argv) == 3 and sys.argv[1] == "run":
         run(sys.argv[2])
     else:

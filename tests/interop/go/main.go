@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -179,16 +180,46 @@ func (s servers) everyMessage() (string, error) {
 	return fmt.Sprintf("sent %d, consumed %d, by tag %d", messages, all.total, tagged.total), nil
 }
 
+type goCase struct {
+	name string
+	run  func(servers) (string, error)
+}
+
+// The cases run side by side.
+var cases = []goCase{
+	{"go-volume", servers.everyMessage},
+	{"go-order", servers.order},
+	{"go-delay", servers.delay},
+	{"go-retry", servers.retry},
+	{"go-transaction", servers.transaction},
+}
+
 func main() {
 	if len(os.Args) != 3 {
 		fmt.Fprintln(os.Stderr, "usage: INTEROP_BROKER=HOST:PORT interop HOST:PORT PREFIX")
 		os.Exit(64)
 	}
 	rlog.SetLogLevel("error")
-	outcome, err := servers{[]string{os.Args[1]}, os.Args[2]}.everyMessage()
-	if err != nil {
-		fmt.Printf("case go-volume: failed\nnot ok - go-volume: %v\n", err)
-		os.Exit(1)
+	s := servers{[]string{os.Args[1]}, os.Args[2]}
+	lines := make([]chan string, len(cases))
+	for i, c := range cases {
+		lines[i] = make(chan string, 1)
+		go func(c goCase, line chan string) {
+			outcome, err := c.run(s)
+			if err != nil {
+				line <- fmt.Sprintf("case %s: failed\nnot ok - %s: %v", c.name, c.name, err)
+			} else {
+				line <- fmt.Sprintf("case %s: %s\nok - %s", c.name, outcome, c.name)
+			}
+		}(c, lines[i])
 	}
-	fmt.Printf("case go-volume: %s\nok - go-volume\n", outcome)
+	status := 0
+	for _, line := range lines {
+		text := <-line
+		if strings.Contains(text, "\nnot ok") {
+			status = 1
+		}
+		fmt.Println(text)
+	}
+	os.Exit(status)
 }
