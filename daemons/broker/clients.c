@@ -1,268 +1,68 @@
-/* Two tables of parties (groups of producers, groups of consumers), one of clients (connections that sent a heartbeat);
- * a member is one client in one party. Whoever changes a group gathers under the lock whom to tell, and tells them
- * after it. */
+/* Who is connected. Whoever changes a group gathers under the lock whom to tell (struct notice) and what to log (struct
+ * quarrel), and does both after it.
+ *
+ * Bounds, whatever peers send: a heartbeat has up to MQ_HEARTBEAT_BYTES_MAX bytes; one connection is in at most
+ * CLIENT_GROUPS_MAX groups and may name CLIENT_BYTES_MAX bytes in them; all together take CLIENTS_BYTES_MAX. */
 #include "daemons/broker/clients.h"
 
 #include <errno.h>
-#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <sys/queue.h>
-#include <uthash.h>
 
 #include "daemons/broker/broker.h"
-#include "daemons/broker/filter_sql.h"
+#include "daemons/broker/clients_internal.h"
 #include "daemons/broker/groups.h"
-#include "daemons/broker/names.h"
+#include "daemons/broker/messages.h"
 #include "daemons/broker/topics.h"
-#include "libmq/wire/body_connections.h"
-#include "libmq/wire/body_heartbeat.h"
+#include "libmq/base/log.h"
 #include "libmq/wire/codes.h"
 
 #define RETRY_PREFIX "%RETRY%"
 
-enum party_kind { PARTY_PRODUCERS, PARTY_CONSUMERS, PARTY_N };
-
-struct party;
-
-/* A connection that sent a heartbeat. */
-struct client {
-	uint64_t id;          /* of the connection */
-	struct mq_conn *conn; /* ref */
-	char *client_id;      /* owned */
-	char address[MQ_HOST_TEXT_MAX];
-	uint8_t language;     /* enum mq_language */
-	int16_t version;
-	LIST_HEAD(, member) members;
-	UT_hash_handle hh, by_name; /* by_name: the last of those with the same client_id */
-};
-
-struct member {
-	struct client *client; /* borrowed: it outlives its members */
-	struct party *party;   /* borrowed: it goes with its last member */
-	int64_t seen_at_ms;    /* monotonic: last heartbeat that named the party */
-	LIST_ENTRY(member) by_client;
-	TAILQ_ENTRY(member) by_party;
-};
-
-/* One topic of a consumer group. One allocation: the slices point into text[]. */
-struct subscribed {
-	struct mq_slice topic, sub_string, expression_type;
-	int64_t version;
-	bool class_filter;
-	struct filter_sql *sql; /* ref; NULL: no SQL92, or it does not compile */
-	unsigned n_tags, n_codes;
-	struct mq_slice *tags;
-	int32_t *codes;
-	UT_hash_handle hh;
-};
-
-struct party {
-	TAILQ_HEAD(, member) members; /* in the order of joining */
-	unsigned n_members;
-	unsigned turn;                /* producers: who is asked next */
-	/* of consumers: */
-	enum mq_consume_type type;
-	enum mq_message_model model;
-	int from;
-	bool has_fingerprint;
-	int32_t fingerprint;
-	struct subscribed *subscribed; /* owned */
-	UT_hash_handle hh;
-	size_t n_name;
-	char name[];
-};
-
-struct clients {
-	struct broker *broker;           /* borrowed */
-	pthread_rwlock_t lock;           /* protects the next */
-	struct party *parties[PARTY_N];  /* owned, by name */
-	struct client *clients;          /* owned, by connection */
-	struct client *names;            /* borrowed from clients, by client_id */
-	int32_t opaque;                  /* of pushes; atomic, only its changing matters */
+enum {
+	CLIENT_ID_MAX = 1024,          /* bytes; Java's have some 40, with a unit name a few more */
+	CLIENT_GROUPS_MAX = 8192,      /* of one connection */
+	CLIENT_BYTES_MAX = 8 << 20,    /* of what one connection named */
+	CLIENTS_BYTES_MAX = 256 << 20, /* of all clients, groups and subscriptions */
+	QUARREL_TEXT = 1200,           /* bytes of a line about members that differ */
+	QUARREL_SETS = 4,              /* different subscriptions shown in it */
+	QUARRELS_MAX = 10,             /* such lines per QUARRELS_WINDOW_MS */
+	QUARRELS_WINDOW_MS = 10000,
 };
 
 /* Whom to tell that a group changed. Gathered under the lock, sent after it. */
 struct notice {
 	STAILQ_ENTRY(notice) link;
-	struct mq_slice group; /* behind the connections */
+	bool even_if_silenced;  /* the group's notifyConsumerIdsChangedEnable does not matter: as upstream, when a channel closes */
+	struct mq_slice group;  /* behind the connections */
 	unsigned n_conns;
 	struct mq_conn *conns[]; /* refs */
 };
 
 STAILQ_HEAD(notice_list, notice);
 
-/* ---- Subscriptions ---- */
+/* A group whose members began to differ. */
+struct quarrel {
+	STAILQ_ENTRY(quarrel) link;
+	char group[GROUP_NAME_MAX + 1];
+	char text[QUARREL_TEXT];
+};
 
-static unsigned sub_count_tags(struct mq_slice sub_string)
-{
-	struct mq_slice tag;
-	unsigned n = 0;
-
-	while (mq_tags_next(&sub_string, &tag))
-		n++;
-	return n;
-}
-
-static struct mq_slice sub_copy(char **text, struct mq_slice s)
-{
-	struct mq_slice copy = { *text, s.n };
-
-	if (s.n > 0)
-		memcpy(*text, s.p, s.n);
-	*text += s.n;
-	return copy;
-}
-
-/* Clients send the tags' hash codes. One that does not (codeSet empty) gets them worked out from its expression. */
-static void sub_set_codes(struct subscribed *s, const struct mq_subscription *from)
-{
-	struct mq_slice rest = from->sub_string, tag;
-
-	if (from->codes && from->codes->n > 0) {
-		MQ_JSON_EACH(code, from->codes)
-			s->codes[s->n_codes++] = (int32_t)mq_json_i64(code, 0);
-		return;
-	}
-	if (mq_slice_is(from->expression_type, "TAG") && !mq_tags_match_all(from->sub_string))
-		while (mq_tags_next(&rest, &tag))
-			s->codes[s->n_codes++] = mq_java_hash(tag);
-}
-
-static void sub_free(struct subscribed *s)
-{
-	filter_sql_unref(s->sql);
-	free(s);
-}
-
-/* An expression that does not compile is no reason to refuse the heartbeat: the pulls are told. */
-static int sub_compile(struct subscribed *s, struct broker *b)
-{
-	if (!mq_slice_is(s->expression_type, "SQL92"))
-		return 0;
-	return filter_sql_compile(&s->sql, s->sub_string, &b->filter_bytes, NULL) == -ENOMEM ? -ENOMEM : 0;
-}
-
-static struct subscribed *sub_new(struct broker *b, const struct mq_subscription *from)
-{
-	unsigned max_tags = from->tags ? from->tags->n : 0;
-	unsigned max_codes = from->codes && from->codes->n > 0 ? from->codes->n : sub_count_tags(from->sub_string);
-	size_t n_text = from->topic.n + from->sub_string.n + from->expression_type.n;
-	struct subscribed *s;
-	char *text;
-
-	MQ_JSON_EACH(tag, from->tags)
-		n_text += mq_json_text(tag).n;
-	s = calloc(1, sizeof *s + max_tags * sizeof *s->tags + max_codes * sizeof *s->codes + n_text);
-	if (!s)
-		return NULL;
-	s->tags = (struct mq_slice *)(s + 1);
-	s->codes = (int32_t *)(s->tags + max_tags);
-	text = (char *)(s->codes + max_codes);
-	s->topic = sub_copy(&text, from->topic);
-	s->sub_string = sub_copy(&text, from->sub_string);
-	s->expression_type = sub_copy(&text, from->expression_type);
-	s->version = from->version;
-	s->class_filter = from->class_filter;
-	MQ_JSON_EACH(tag, from->tags)
-		if (mq_json_text(tag).p)
-			s->tags[s->n_tags++] = sub_copy(&text, mq_json_text(tag));
-	sub_set_codes(s, from);
-	if (sub_compile(s, b) < 0) {
-		sub_free(s);
-		return NULL;
-	}
-	return s;
-}
-
-static struct subscribed *subs_find(struct subscribed *table, struct mq_slice topic)
-{
-	struct subscribed *s;
-
-	HASH_FIND(hh, table, topic.p, topic.n, s);
-	return s;
-}
-
-static void subs_free(struct subscribed **table)
-{
-	struct subscribed *s, *next;
-
-	HASH_ITER(hh, *table, s, next) {
-		HASH_DEL(*table, s);
-		sub_free(s);
-	}
-}
-
-/* What a heartbeat says of one consumer, as a table of its own. */
-static int subs_read(struct broker *b, const struct mq_json_node *list, struct subscribed **ret, struct mq_error *err)
-{
-	struct subscribed *table = NULL, *s, *old;
-	struct mq_subscription from;
-	int r = 0;
-
-	MQ_JSON_EACH(node, list) {
-		r = mq_subscription_read(node, &from, err);
-		if (r < 0)
-			break;
-		s = sub_new(b, &from);
-		if (!s) {
-			r = -ENOMEM;
-			break;
-		}
-		old = subs_find(table, s->topic);
-		if (old) {
-			HASH_DEL(table, old);
-			sub_free(old);
-		}
-		HASH_ADD_KEYPTR(hh, table, s->topic.p, s->topic.n, s);
-	}
-	if (r < 0) {
-		subs_free(&table);
-		return r;
-	}
-	*ret = table;
-	return 0;
-}
-
-/* Makes the party's table like *table, which is used up. Topics that vanished go: the last heartbeat wins, as upstream.
- * True when the set of topics changed; a newer version of a known topic's data is no change that members must hear of. */
-static bool party_subscribe(struct party *p, struct subscribed **table)
-{
-	struct subscribed *s, *next, *old;
-	bool changed = false;
-
-	HASH_ITER(hh, p->subscribed, s, next) {
-		if (subs_find(*table, s->topic))
-			continue;
-		HASH_DEL(p->subscribed, s);
-		sub_free(s);
-		changed = true;
-	}
-	HASH_ITER(hh, *table, s, next) {
-		HASH_DEL(*table, s);
-		old = subs_find(p->subscribed, s->topic);
-		if (old && s->version <= old->version) {
-			sub_free(s);
-			continue;
-		}
-		if (old) {
-			HASH_DEL(p->subscribed, old);
-			sub_free(old);
-		} else {
-			changed = true;
-		}
-		HASH_ADD_KEYPTR(hh, p->subscribed, s->topic.p, s->topic.n, s);
-	}
-	return changed;
-}
+STAILQ_HEAD(quarrel_list, quarrel);
 
 /* ---- Parties, clients, members; c->lock is held for writing ---- */
 
-static struct party *party_find(struct clients *c, enum party_kind kind, struct mq_slice name)
+struct party *party_find(struct clients *c, enum party_kind kind, struct mq_slice name)
 {
 	struct party *p;
 
 	HASH_FIND(hh, c->parties[kind], name.p, name.n, p);
 	return p;
+}
+
+static size_t party_bytes(const struct party *p)
+{
+	return sizeof *p + p->n_name + 1;
 }
 
 static struct party *party_get(struct clients *c, enum party_kind kind, struct mq_slice name)
@@ -274,20 +74,34 @@ static struct party *party_get(struct clients *c, enum party_kind kind, struct m
 	p = calloc(1, sizeof *p + name.n + 1);
 	if (!p)
 		return NULL;
+	p->kind = kind;
 	TAILQ_INIT(&p->members);
+	LIST_INIT(&p->sets);
 	p->n_name = name.n;
 	memcpy(p->name, name.p, name.n);
 	HASH_ADD_KEYPTR(hh, c->parties[kind], p->name, p->n_name, p);
+	c->n_bytes += party_bytes(p);
 	return p;
 }
 
-static void party_drop_if_empty(struct clients *c, enum party_kind kind, struct party *p)
+static void party_drop_if_empty(struct clients *c, struct party *p)
 {
 	if (p->n_members > 0)
 		return;
-	HASH_DEL(c->parties[kind], p);
+	HASH_DEL(c->parties[p->kind], p);
+	c->n_bytes -= party_bytes(p) + p->subscribed_bytes;
 	subs_free(&p->subscribed);
 	free(p);
+}
+
+static bool party_subscribe(struct clients *c, struct party *p, struct subscribed **subs)
+{
+	bool changed = subs_replace(&p->subscribed, subs);
+
+	c->n_bytes -= p->subscribed_bytes;
+	p->subscribed_bytes = subs_bytes(p->subscribed);
+	c->n_bytes += p->subscribed_bytes;
+	return changed;
 }
 
 static struct client *client_find(struct clients *c, struct mq_conn *conn)
@@ -299,7 +113,7 @@ static struct client *client_find(struct clients *c, struct mq_conn *conn)
 	return client;
 }
 
-static struct client *client_find_name(struct clients *c, struct mq_slice client_id)
+struct client *client_find_name(struct clients *c, struct mq_slice client_id)
 {
 	struct client *client;
 
@@ -325,33 +139,36 @@ static void client_take_name(struct clients *c, struct client *client)
 	HASH_ADD_KEYPTR(by_name, c->names, client->client_id, strlen(client->client_id), client);
 }
 
-static struct client *client_get(struct clients *c, struct mq_conn *conn, const struct mq_command *cmd,
-				 struct mq_slice client_id)
+static struct client *client_new(struct clients *c, struct mq_conn *conn)
 {
-	struct client *client = client_find(c, conn);
+	struct client *client = calloc(1, sizeof *client);
 
-	if (!client) {
-		client = calloc(1, sizeof *client);
-		if (!client)
-			return NULL;
-		client->id = mq_conn_id(conn);
-		client->conn = mq_conn_ref(conn);
-		memcpy(client->address, mq_conn_peer(conn)->text, sizeof client->address);
-		HASH_ADD(hh, c->clients, id, sizeof client->id, client);
-	}
-	if (!client->client_id || !mq_slice_is(client_id, client->client_id)) {
-		char *copy = strndup(client_id.p, client_id.n);
-
-		if (!copy)
-			return NULL;
-		client_drop_name(c, client);
-		free(client->client_id);
-		client->client_id = copy;
-	}
-	client_take_name(c, client);
-	client->language = cmd->language;
-	client->version = cmd->version;
+	if (!client)
+		return NULL;
+	client->id = mq_conn_id(conn);
+	client->conn = mq_conn_ref(conn);
+	memcpy(client->address, mq_conn_peer(conn)->text, sizeof client->address);
+	HASH_ADD(hh, c->clients, id, sizeof client->id, client);
+	c->n_bytes += sizeof *client;
 	return client;
+}
+
+static int client_name(struct clients *c, struct client *client, struct mq_slice client_id)
+{
+	char *copy;
+
+	if (client->client_id && mq_slice_is(client_id, client->client_id))
+		return 0;
+	copy = strndup(client_id.p, client_id.n);
+	if (!copy)
+		return -ENOMEM;
+	client_drop_name(c, client);
+	if (client->client_id)
+		c->n_bytes -= strlen(client->client_id);
+	free(client->client_id);
+	client->client_id = copy;
+	c->n_bytes += strlen(copy);
+	return 0;
 }
 
 static void client_drop_if_empty(struct clients *c, struct client *client)
@@ -360,66 +177,149 @@ static void client_drop_if_empty(struct clients *c, struct client *client)
 		return;
 	client_drop_name(c, client);
 	HASH_DEL(c->clients, client);
+	c->n_bytes -= sizeof *client + (client->client_id ? strlen(client->client_id) : 0);
 	mq_conn_unref(client->conn);
 	free(client->client_id);
 	free(client);
 }
 
-static struct member *member_find(struct client *client, const struct party *p)
+static struct client *client_get(struct clients *c, struct mq_conn *conn, const struct mq_command *cmd,
+				 struct mq_slice client_id)
 {
+	struct client *client = client_find(c, conn);
+
+	if (!client)
+		client = client_new(c, conn);
+	if (!client)
+		return NULL;
+	if (client_name(c, client, client_id) < 0) {
+		client_drop_if_empty(c, client);
+		return NULL;
+	}
+	client_take_name(c, client);
+	client->language = cmd->language;
+	client->version = cmd->version;
+	return client;
+}
+
+static struct member *member_find(struct clients *c, struct client *client, struct party *p)
+{
+	struct member_key key = { client, p };
 	struct member *m;
 
-	LIST_FOREACH(m, &client->members, by_client)
-		if (m->party == p)
-			return m;
-	return NULL;
+	HASH_FIND(hh, c->members, &key, sizeof key, m);
+	return m;
 }
 
 /* 1 when it is new in the party, 0 when it was there. */
-static int party_join(struct clients *c, struct party *p, struct client *client)
+static int party_join(struct clients *c, struct party *p, struct client *client, struct member **ret)
 {
-	struct member *m = member_find(client, p);
+	struct member *m = member_find(c, client, p);
 	int is_new = !m;
 
 	if (!m) {
 		m = calloc(1, sizeof *m);
 		if (!m)
 			return -ENOMEM;
-		m->client = client;
-		m->party = p;
+		m->key = (struct member_key){ client, p };
+		HASH_ADD(hh, c->members, key, sizeof m->key, m);
 		LIST_INSERT_HEAD(&client->members, m, by_client);
 		TAILQ_INSERT_TAIL(&p->members, m, by_party);
 		p->n_members++;
+		client->n_members++;
+		client->n_said += p->n_name;
+		c->n_bytes += sizeof *m;
 	}
 	m->seen_at_ms = mq_mono_ms(c->broker->clock);
+	*ret = m;
 	return is_new;
 }
 
-static void party_leave(struct member *m)
+static void member_leave_set(struct clients *c, struct member *m)
 {
-	TAILQ_REMOVE(&m->party->members, m, by_party);
+	struct party *p = m->key.party;
+	struct sub_set *set = m->set;
+
+	if (!set)
+		return;
+	m->key.client->n_said -= set->n_bytes;
+	m->set = NULL;
+	if (--set->n_members > 0)
+		return;
+	LIST_REMOVE(set, link);
+	c->n_bytes -= set->n_bytes;
+	free(set);
+	if (--p->n_sets <= 1)
+		p->is_quarrelling = false;
+}
+
+static struct sub_set *party_find_set(const struct party *p, const struct sub_set *like)
+{
+	struct sub_set *set;
+
+	LIST_FOREACH(set, &p->sets, link)
+		if (sub_set_equal(set, like))
+			break;
+	return set;
+}
+
+/* Takes over `said`. */
+static void member_say(struct clients *c, struct member *m, struct sub_set *said)
+{
+	struct party *p = m->key.party;
+	struct sub_set *set = party_find_set(p, said);
+
+	m->has_said = true;
+	if (set) {
+		free(said);
+	} else {
+		set = said;
+		LIST_INSERT_HEAD(&p->sets, set, link);
+		p->n_sets++;
+		c->n_bytes += set->n_bytes;
+	}
+	if (m->set == set)
+		return;
+	set->n_members++; /* before the old one goes: a change is no moment of peace */
+	member_leave_set(c, m);
+	m->set = set;
+	m->key.client->n_said += set->n_bytes;
+}
+
+static void party_leave(struct clients *c, struct member *m)
+{
+	struct party *p = m->key.party;
+	struct client *client = m->key.client;
+
+	member_leave_set(c, m);
+	HASH_DEL(c->members, m);
+	TAILQ_REMOVE(&p->members, m, by_party);
 	LIST_REMOVE(m, by_client);
-	m->party->n_members--;
+	p->n_members--;
+	client->n_members--;
+	client->n_said -= p->n_name;
+	c->n_bytes -= sizeof *m;
 	free(m);
 }
 
 /* ---- Notices ---- */
 
 /* Adds everybody in the group to the list. Out of memory: nobody is told, and finds out at its next rebalance (20 s). */
-static void notice_gather(struct notice_list *list, const struct party *p)
+static void notice_gather(struct notice_list *list, const struct party *p, bool even_if_silenced)
 {
 	struct notice *n;
 	const struct member *m;
 	char *text;
 
-	if (p->model == MQ_BROADCASTING || p->n_members == 0)
+	if (p->kind != PARTY_CONSUMERS || p->model == MQ_BROADCASTING || p->n_members == 0)
 		return;
 	n = malloc(sizeof *n + p->n_members * sizeof *n->conns + p->n_name);
 	if (!n)
 		return;
+	n->even_if_silenced = even_if_silenced;
 	n->n_conns = 0;
 	TAILQ_FOREACH(m, &p->members, by_party)
-		n->conns[n->n_conns++] = mq_conn_ref(m->client->conn);
+		n->conns[n->n_conns++] = mq_conn_ref(m->key.client->conn);
 	text = (char *)(n->conns + n->n_conns);
 	memcpy(text, p->name, p->n_name);
 	n->group = (struct mq_slice){ text, p->n_name };
@@ -432,7 +332,7 @@ static bool notice_is_wanted(struct clients *c, const struct notice *n)
 
 	if (!config_get(&c->broker->config, notifyConsumerIdsChangedEnable))
 		return false;
-	return groups_find(c->broker->groups, n->group, &group) < 0 || group.notify_ids_changed;
+	return n->even_if_silenced || groups_find(c->broker->groups, n->group, &group) < 0 || group.notify_ids_changed;
 }
 
 /* On the caller's own loop directly, so that the notice precedes the answer that is sent next. */
@@ -467,48 +367,230 @@ static void notice_send_all(struct clients *c, struct notice_list *list)
 	}
 }
 
+/* ---- Members that differ ---- */
+
+static const struct member *party_first_of(const struct party *p, const struct sub_set *set)
+{
+	const struct member *m;
+
+	TAILQ_FOREACH(m, &p->members, by_party)
+		if (m->set == set)
+			break;
+	return m;
+}
+
+/* Control characters and quotes of a peer's text become dots: it goes into a sentence. */
+static void text_tame(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f || *text == '"')
+			*text = '.';
+}
+
+/* "c@10.0.0.7:5120 and 2 more" */
+static void quarrel_name(const struct party *p, const struct sub_set *set, char *ret, size_t size)
+{
+	const struct member *m = party_first_of(p, set);
+	char more[32] = "";
+
+	if (set->n_members > 1)
+		snprintf(more, sizeof more, " and %u more", set->n_members - 1);
+	snprintf(ret, size, "%.100s (%s)%s", m->key.client->client_id, m->key.client->address, more);
+	text_tame(ret);
+}
+
+/* "a (host:port): T(*); b (host:port) and 2 more: T(x), not U" */
+static void quarrel_describe(const struct party *p, char *ret, size_t size)
+{
+	const struct sub_set *set, *first = LIST_FIRST(&p->sets);
+	unsigned n = 0;
+
+	ret[0] = '\0';
+	LIST_FOREACH(set, &p->sets, link) {
+		size_t at = strlen(ret);
+		char who[200], what[240];
+
+		if (n++ == QUARREL_SETS) {
+			snprintf(ret + at, size - at, "; and %u other subscriptions", p->n_sets - QUARREL_SETS);
+			break;
+		}
+		quarrel_name(p, set, who, sizeof who);
+		sub_set_difference(set, set == first ? LIST_NEXT(first, link) : first, what, sizeof what);
+		snprintf(ret + at, size - at, "%s%s: %s", at > 0 ? "; " : "", who, what);
+	}
+}
+
+/* Once when a group's members begin to differ, and again only after they agreed meanwhile. */
+static void quarrel_gather(struct clients *c, struct quarrel_list *list, struct party *p)
+{
+	int64_t now_ms = mq_mono_ms(c->broker->clock);
+	struct quarrel *q;
+
+	if (p->n_sets <= 1 || p->is_quarrelling)
+		return;
+	p->is_quarrelling = true;
+	if (c->n_quarrels == 0 || now_ms - c->quarrels_since_ms >= QUARRELS_WINDOW_MS) {
+		c->quarrels_since_ms = now_ms;
+		c->n_quarrels = 0;
+	}
+	q = c->n_quarrels < QUARRELS_MAX ? calloc(1, sizeof *q) : NULL;
+	if (!q) {
+		c->n_quarrels_left_out++;
+		return;
+	}
+	c->n_quarrels++;
+	snprintf(q->group, sizeof q->group, "%s", p->name);
+	quarrel_describe(p, q->text, sizeof q->text);
+	if (c->n_quarrels_left_out > 0) {
+		size_t at = strlen(q->text);
+
+		snprintf(q->text + at, sizeof q->text - at, " (and %u more groups like this)", c->n_quarrels_left_out);
+		c->n_quarrels_left_out = 0;
+	}
+	STAILQ_INSERT_TAIL(list, q, link);
+}
+
+static void quarrel_log_all(struct quarrel_list *list)
+{
+	struct quarrel *q;
+
+	while ((q = STAILQ_FIRST(list))) {
+		char group[sizeof q->group + 16], members[QUARREL_TEXT + 16];
+		const char *fields[] = { group, members, NULL };
+
+		STAILQ_REMOVE_HEAD(list, link);
+		snprintf(group, sizeof group, "MQ_GROUP=%s", q->group);
+		snprintf(members, sizeof members, "MQ_MEMBERS=%s", q->text);
+		mq_log_fields(LOG_WARNING, BROKER_MSG_MEMBERS_DIFFER, fields,
+			      "members of consumer group %s subscribe to different things, so each gets messages of the other and misses its "
+			      "own: %s", q->group, q->text);
+		free(q);
+	}
+}
+
+/* With strictSubscription: is there a member that says something else? Tells what. */
+static bool party_contradicts(const struct party *p, const struct member *m, const struct sub_set *said,
+			      struct mq_slice client_id, char *ret, size_t size)
+{
+	const struct sub_set *set;
+	char who[200], here[240], there[240];
+
+	LIST_FOREACH(set, &p->sets, link) {
+		if (sub_set_equal(set, said) || set->n_members == (m && m->set == set ? 1u : 0u))
+			continue;
+		quarrel_name(p, set, who, sizeof who);
+		sub_set_difference(said, set, here, sizeof here);
+		sub_set_difference(set, said, there, sizeof there);
+		snprintf(ret, size,
+			 "strictSubscription: client %.*s must not join consumer group %s: it subscribes to %s, but its member %s to %s. Give "
+			 "all members of the group the same subscription, or use another group name",
+			 (int)(client_id.n < 100 ? client_id.n : 100), client_id.p, p->name, here, who, there);
+		text_tame(ret);
+		return true;
+	}
+	return false;
+}
+
 /* ---- Heartbeats ---- */
 
 struct beat {
 	struct mq_conn *conn;
 	const struct mq_command *cmd;
 	struct mq_heartbeat body;
-	bool sub_changed;
+	struct heartbeat_result *result;
 	struct notice_list notices;
+	struct quarrel_list quarrels;
 };
 
-static int beat_consumer_locked(struct clients *c, struct beat *b, const struct mq_heartbeat_consumer *consumer,
-				struct subscribed **subs)
-{
-	struct client *client = client_get(c, b->conn, b->cmd, b->body.client_id);
-	struct party *p = client ? party_get(c, PARTY_CONSUMERS, consumer->group) : NULL;
-	bool is_empty, changed;
-	int r;
+/* What a heartbeat says of one consumer. */
+struct saying {
+	struct mq_heartbeat_consumer consumer;
+	struct subscribed *subs;  /* owned */
+	struct sub_set *set;      /* owned; NULL: it says nothing of subscriptions */
+};
 
-	if (!p)
-		return -ENOMEM;
-	is_empty = !p->subscribed;
-	p->type = consumer->type;
-	p->model = consumer->model;
-	p->from = consumer->from;
-	r = party_join(c, p, client);
-	if (r < 0) {
-		party_drop_if_empty(c, PARTY_CONSUMERS, p);
-		return r;
+static void saying_done(struct saying *s)
+{
+	subs_free(&s->subs);
+	free(s->set);
+}
+
+/* Is there room for it? -ENOBUFS with a sentence. */
+static int beat_check_room(struct clients *c, struct client *client, struct party *p, const struct saying *said,
+			   struct mq_error *err)
+{
+	const struct member *m = member_find(c, client, p);
+	size_t n_set = said && said->set ? said->set->n_bytes : 0, n_old = m && m->set ? m->set->n_bytes : 0;
+
+	if (!m && client->n_members >= CLIENT_GROUPS_MAX)
+		return mq_error_set(err, -ENOBUFS, "one client may be in at most %d groups", CLIENT_GROUPS_MAX);
+	if (client->n_said - n_old + n_set + (m ? 0 : p->n_name) > CLIENT_BYTES_MAX)
+		return mq_error_set(err, -ENOBUFS, "the groups and subscriptions of one client may take at most %d bytes",
+				    CLIENT_BYTES_MAX);
+	if (c->n_bytes + n_set + (said ? subs_bytes(said->subs) : 0) > CLIENTS_BYTES_MAX)
+		return mq_error_set(err, -ENOBUFS, "the clients that are connected take %d bytes here, no more can be remembered",
+				    CLIENTS_BYTES_MAX);
+	return 0;
+}
+
+/* A member that was in the group is no longer: when all change what they subscribe to, the last one finds the group empty,
+ * and the others follow with their next heartbeats. */
+static int beat_refuse(struct clients *c, struct beat *b, struct party *p, struct member *m)
+{
+	if (m) {
+		party_leave(c, m);
+		notice_gather(&b->notices, p, false);
 	}
+	return -EPERM;
+}
+
+static int beat_join(struct clients *c, struct beat *b, struct party *p, struct client *client, struct saying *said,
+		     struct mq_error *err)
+{
+	struct member *m = member_find(c, client, p);
+	bool is_quiet = b->body.fingerprint != 0 && b->body.without_subscriptions, changed;
+	int r = beat_check_room(c, client, p, is_quiet ? NULL : said, err);
+
+	if (r < 0)
+		return r;
+	if (!is_quiet && config_get(&c->broker->config, strictSubscription) &&
+	    party_contradicts(p, m, said->set, b->body.client_id, b->result->refusal, sizeof b->result->refusal))
+		return beat_refuse(c, b, p, m);
+	p->type = said->consumer.type;
+	p->model = said->consumer.model;
+	p->from = said->consumer.from;
+	r = party_join(c, p, client, &m);
+	if (r < 0)
+		return r;
 	changed = r > 0;
-	/* Without subscriptions in a group that has none (the broker was restarted): the client is asked for them.
-	 * Upstream would leave it without. */
+	/* Who says nothing of its subscriptions and never did on this connection (the broker was restarted, the connection broke)
+	 * is asked for them. Upstream might be left without. */
 	if (b->body.fingerprint != 0)
-		b->sub_changed |= (p->has_fingerprint && p->fingerprint != b->body.fingerprint) ||
-				  (b->body.without_subscriptions && is_empty);
+		b->result->sub_changed |= (p->has_fingerprint && p->fingerprint != b->body.fingerprint) ||
+					  (is_quiet && !m->has_said);
 	p->has_fingerprint = true;
 	p->fingerprint = b->body.fingerprint;
-	if (!(b->body.fingerprint != 0 && b->body.without_subscriptions))
-		changed |= party_subscribe(p, subs);
+	if (!is_quiet) {
+		changed |= party_subscribe(c, p, &said->subs);
+		member_say(c, m, TAKE(said->set));
+		quarrel_gather(c, &b->quarrels, p);
+	}
 	if (changed)
-		notice_gather(&b->notices, p);
+		notice_gather(&b->notices, p, false);
 	return 0;
+}
+
+static int beat_consumer_locked(struct clients *c, struct beat *b, struct saying *said, struct mq_error *err)
+{
+	struct client *client = client_get(c, b->conn, b->cmd, b->body.client_id);
+	struct party *p = client ? party_get(c, PARTY_CONSUMERS, said->consumer.group) : NULL;
+	int r = p ? beat_join(c, b, p, client, said, err) : -ENOMEM;
+
+	if (p)
+		party_drop_if_empty(c, p);
+	if (client)
+		client_drop_if_empty(c, client);
+	return r;
 }
 
 static bool beat_has_order_topic(struct clients *c, struct subscribed *subs)
@@ -523,60 +605,73 @@ static bool beat_has_order_topic(struct clients *c, struct subscribed *subs)
 
 /* The group and its retry topic, made when they are not there. 1 when the group may not be made: upstream skips it
  * silently. */
-static int beat_prepare(struct clients *c, const struct mq_heartbeat_consumer *consumer, struct subscribed *subs)
+static int beat_prepare(struct clients *c, const struct saying *said)
 {
-	char name[sizeof RETRY_PREFIX + GROUP_NAME_MAX];
+	struct mq_slice name = said->consumer.group;
+	char retry[sizeof RETRY_PREFIX + GROUP_NAME_MAX];
 	size_t n = sizeof RETRY_PREFIX - 1;
 	struct group group;
 	int r;
 
-	r = groups_get(c->broker->groups, consumer->group, &group);
+	r = groups_get(c->broker->groups, name, &group);
 	if (r < 0)
 		return r == -ENOENT ? 1 : r;
-	memcpy(name, RETRY_PREFIX, n);
-	memcpy(name + n, consumer->group.p, consumer->group.n);
-	return topics_create_retry(c->broker->topics, (struct mq_slice){ name, n + consumer->group.n },
-				   group.retry_queues, beat_has_order_topic(c, subs));
+	memcpy(retry, RETRY_PREFIX, n);
+	memcpy(retry + n, name.p, name.n);
+	return topics_create_retry(c->broker->topics, (struct mq_slice){ retry, n + name.n }, group.retry_queues,
+				   beat_has_order_topic(c, said->subs));
 }
 
 static int beat_consumer(struct clients *c, struct beat *b, const struct mq_json_node *node, struct mq_error *err)
 {
-	struct mq_heartbeat_consumer consumer;
-	struct subscribed *subs = NULL;
+	_cleanup_(saying_done) struct saying said = {};
 	int r;
 
-	r = mq_heartbeat_consumer_read(node, &consumer, err);
+	r = mq_heartbeat_consumer_read(node, &said.consumer, err);
 	if (r < 0)
 		return r;
-	if (consumer.type == MQ_CONSUME_ACTIVELY && config_get(&c->broker->config, rejectPullConsumerEnable))
+	if (said.consumer.type == MQ_CONSUME_ACTIVELY && config_get(&c->broker->config, rejectPullConsumerEnable))
 		return 0;
-	r = subs_read(c->broker, consumer.subscriptions, &subs, err);
-	if (r < 0)
-		return r;
-	r = beat_prepare(c, &consumer, subs);
+	r = subs_read(c->broker, said.consumer.subscriptions, &said.subs, err);
+	if (r == 0)
+		r = sub_set_new(&said.set, said.subs);
+	if (r == 0)
+		r = beat_prepare(c, &said);
 	if (r == 0) {
 		pthread_rwlock_wrlock(&c->lock);
-		r = beat_consumer_locked(c, b, &consumer, &subs);
+		r = beat_consumer_locked(c, b, &said, err);
 		pthread_rwlock_unlock(&c->lock);
 	}
-	subs_free(&subs);
 	return r < 0 ? r : 0;
 }
 
-static int beat_producers(struct clients *c, struct beat *b)
+static int beat_producer_locked(struct clients *c, struct beat *b, struct mq_slice group, struct mq_error *err)
+{
+	struct client *client = client_get(c, b->conn, b->cmd, b->body.client_id);
+	struct party *p = client ? party_get(c, PARTY_PRODUCERS, group) : NULL;
+	struct member *m;
+	int r = p ? beat_check_room(c, client, p, NULL, err) : -ENOMEM;
+
+	if (r == 0)
+		r = party_join(c, p, client, &m);
+	if (p)
+		party_drop_if_empty(c, p);
+	if (client)
+		client_drop_if_empty(c, client);
+	return r;
+}
+
+static int beat_producers(struct clients *c, struct beat *b, struct mq_error *err)
 {
 	int r = 0;
 
 	pthread_rwlock_wrlock(&c->lock);
 	MQ_JSON_EACH(node, b->body.producers) {
 		struct mq_slice group = mq_heartbeat_producer_read(node);
-		struct client *client = client_get(c, b->conn, b->cmd, b->body.client_id);
-		struct party *p;
 
 		if (!group.p || group.n > GROUP_NAME_MAX)
 			continue;
-		p = client ? party_get(c, PARTY_PRODUCERS, group) : NULL;
-		r = p ? party_join(c, p, client) : -ENOMEM;
+		r = beat_producer_locked(c, b, group, err);
 		if (r < 0)
 			break;
 	}
@@ -584,74 +679,85 @@ static int beat_producers(struct clients *c, struct beat *b)
 	return r < 0 ? r : 0;
 }
 
-int clients_heartbeat(struct clients *c, struct mq_conn *conn, const struct mq_command *cmd, bool *ret_sub_changed,
-		      struct mq_error *err)
+static int beat_read(struct mq_json **ret_doc, const struct mq_command *cmd, struct mq_heartbeat *ret, struct mq_error *err)
 {
-	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
-	struct beat b = { .conn = conn, .cmd = cmd, .notices = STAILQ_HEAD_INITIALIZER(b.notices) };
 	int r;
 
 	if (!cmd->body.p)
 		return mq_error_set(err, -EBADMSG, "the heartbeat has no body");
-	r = mq_json_parse(&doc, cmd->body, err);
+	if (cmd->body.n > MQ_HEARTBEAT_BYTES_MAX)
+		return mq_error_set(err, -EBADMSG, "the heartbeat has %zu bytes, %d are allowed", cmd->body.n,
+				    MQ_HEARTBEAT_BYTES_MAX);
+	r = mq_json_parse(ret_doc, cmd->body, err);
 	if (r == 0)
-		r = mq_heartbeat_read(doc, &b.body, err);
+		r = mq_heartbeat_read(*ret_doc, ret, err);
+	if (r == 0 && ret->client_id.n > CLIENT_ID_MAX)
+		return mq_error_set(err, -EBADMSG, "the clientID has %zu bytes, %d are allowed", ret->client_id.n, CLIENT_ID_MAX);
+	return r == 0 || r == -ENOMEM ? r : -EBADMSG;
+}
+
+int clients_heartbeat(struct clients *c, struct mq_conn *conn, const struct mq_command *cmd, struct heartbeat_result *ret,
+		      struct mq_error *err)
+{
+	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
+	struct beat b = { .conn = conn,
+			  .cmd = cmd,
+			  .result = ret,
+			  .notices = STAILQ_HEAD_INITIALIZER(b.notices),
+			  .quarrels = STAILQ_HEAD_INITIALIZER(b.quarrels) };
+	bool is_refused = false;
+	int r;
+
+	*ret = (struct heartbeat_result){};
+	r = beat_read(&doc, cmd, &b.body, err);
 	if (r < 0)
-		return r == -ENOMEM ? r : -EBADMSG;
+		return r;
 	MQ_JSON_EACH(node, b.body.consumers) {
 		r = beat_consumer(c, &b, node, err);
-		if (r < 0)
+		is_refused |= r == -EPERM; /* the client's other groups are not concerned */
+		if (r < 0 && r != -EPERM)
 			break;
 	}
 	notice_send_all(c, &b.notices);
-	if (r == 0)
-		r = beat_producers(c, &b);
+	quarrel_log_all(&b.quarrels);
+	if (r == 0 || r == -EPERM)
+		r = beat_producers(c, &b, err);
 	if (r < 0)
 		return r;
-	*ret_sub_changed =
-		b.body.fingerprint == 0 || b.sub_changed; /* upstream's answer to the first version is always true */
-	return 0;
+	ret->sub_changed |= b.body.fingerprint == 0; /* upstream's answer to the first version is always true */
+	return is_refused ? -EPERM : 0;
 }
 
 /* ---- Leaving ---- */
 
+/* As upstream: the others are told even when the client was not among them. */
 static void clients_leave(struct clients *c, struct client *client, enum party_kind kind, struct mq_slice group,
 			  struct notice_list *notices)
 {
-	struct party *p = party_find(c, kind, group);
-	struct member *m = p ? member_find(client, p) : NULL;
+	struct party *p = group.n > 0 ? party_find(c, kind, group) : NULL;
+	struct member *m = p && client ? member_find(c, client, p) : NULL;
 
-	if (!m)
+	if (!p)
 		return;
-	party_leave(m);
-	if (kind == PARTY_CONSUMERS)
-		notice_gather(notices, p);
-	party_drop_if_empty(c, kind, p);
+	if (m)
+		party_leave(c, m);
+	notice_gather(notices, p, false);
+	party_drop_if_empty(c, p);
 }
 
-void clients_unregister(struct clients *c, struct mq_conn *conn, struct mq_slice client_id,
-			struct mq_slice producer_group, struct mq_slice consumer_group)
+void clients_unregister(struct clients *c, struct mq_conn *conn, struct mq_slice producer_group, struct mq_slice consumer_group)
 {
 	struct notice_list notices = STAILQ_HEAD_INITIALIZER(notices);
 	struct client *client;
 
 	pthread_rwlock_wrlock(&c->lock);
 	client = client_find(c, conn);
-	if (client) {
-		if (producer_group.n > 0)
-			clients_leave(c, client, PARTY_PRODUCERS, producer_group, &notices);
-		if (consumer_group.n > 0)
-			clients_leave(c, client, PARTY_CONSUMERS, consumer_group, &notices);
+	clients_leave(c, client, PARTY_PRODUCERS, producer_group, &notices);
+	clients_leave(c, client, PARTY_CONSUMERS, consumer_group, &notices);
+	if (client)
 		client_drop_if_empty(c, client);
-	}
 	pthread_rwlock_unlock(&c->lock);
 	notice_send_all(c, &notices);
-}
-
-static enum party_kind party_kind_of(struct clients *c, struct party *p)
-{
-	return party_find(c, PARTY_CONSUMERS, (struct mq_slice){ p->name, p->n_name }) == p ? PARTY_CONSUMERS
-											    : PARTY_PRODUCERS;
 }
 
 /* Out of all its parties; the client itself goes too. */
@@ -660,13 +766,11 @@ static void clients_remove(struct clients *c, struct client *client, struct noti
 	struct member *m;
 
 	while ((m = LIST_FIRST(&client->members))) {
-		struct party *p = m->party;
-		enum party_kind kind = party_kind_of(c, p);
+		struct party *p = m->key.party;
 
-		party_leave(m);
-		if (kind == PARTY_CONSUMERS)
-			notice_gather(notices, p);
-		party_drop_if_empty(c, kind, p);
+		party_leave(c, m);
+		notice_gather(notices, p, true);
+		party_drop_if_empty(c, p);
 	}
 	client_drop_if_empty(c, client);
 }
@@ -729,226 +833,6 @@ void clients_expire(struct clients *c)
 		if (client_is_stale(client, before_ms))
 			closing_start(client->conn);
 	pthread_rwlock_unlock(&c->lock);
-}
-
-/* ---- Questions ---- */
-
-static void subscription_fill(const struct party *p, const struct subscribed *s, struct subscription *ret)
-{
-	*ret = (struct subscription){
-		.model = (enum message_model)p->model,
-		.version = s->version,
-		.is_tag = mq_slice_is(s->expression_type, "TAG"),
-		.sql = filter_sql_ref(s->sql),
-		.matches_all = mq_tags_match_all(s->sub_string),
-		.n_codes = s->n_codes < N_ELEMENTS(ret->codes) ? s->n_codes : N_ELEMENTS(ret->codes),
-		.has_more_codes = s->n_codes > N_ELEMENTS(ret->codes),
-	};
-	memcpy(ret->codes, s->codes, ret->n_codes * sizeof ret->codes[0]);
-}
-
-enum subscription_state clients_subscription(struct clients *c, struct mq_slice group, struct mq_slice topic,
-					     struct subscription *ret)
-{
-	enum subscription_state state = SUBSCRIPTION_NO_GROUP;
-	const struct subscribed *s;
-	struct party *p;
-
-	pthread_rwlock_rdlock(&c->lock);
-	p = party_find(c, PARTY_CONSUMERS, group);
-	if (p) {
-		s = subs_find(p->subscribed, topic);
-		state = s ? SUBSCRIPTION_OK : SUBSCRIPTION_NONE;
-		if (s)
-			subscription_fill(p, s, ret);
-	}
-	pthread_rwlock_unlock(&c->lock);
-	return state;
-}
-
-/* The first open one from the turn on, else the first open one. */
-static struct mq_conn *party_pick(const struct party *p, unsigned turn)
-{
-	struct mq_conn *first = NULL;
-	const struct member *m;
-	unsigned i = 0;
-
-	TAILQ_FOREACH(m, &p->members, by_party) {
-		bool is_open = mq_conn_is_open(m->client->conn);
-
-		if (is_open && i >= turn)
-			return m->client->conn;
-		if (is_open && !first)
-			first = m->client->conn;
-		i++;
-	}
-	return first;
-}
-
-struct mq_conn *clients_producer(struct clients *c, struct mq_slice group)
-{
-	struct mq_conn *found = NULL;
-	struct party *p;
-
-	pthread_rwlock_wrlock(&c->lock);
-	p = party_find(c, PARTY_PRODUCERS, group);
-	if (p)
-		found = party_pick(p, p->turn++ % p->n_members);
-	if (found)
-		mq_conn_ref(found);
-	pthread_rwlock_unlock(&c->lock);
-	return found;
-}
-
-static bool client_is_producer(struct clients *c, const struct client *client)
-{
-	const struct member *m;
-
-	LIST_FOREACH(m, &client->members, by_client)
-		if (party_kind_of(c, m->party) == PARTY_PRODUCERS)
-			return true;
-	return false;
-}
-
-struct mq_conn *clients_of_producer_id(struct clients *c, struct mq_slice client_id)
-{
-	struct mq_conn *found = NULL;
-	struct client *client;
-
-	pthread_rwlock_rdlock(&c->lock);
-	client = client_find_name(c, client_id);
-	if (client && client_is_producer(c, client) && mq_conn_is_open(client->conn))
-		found = mq_conn_ref(client->conn);
-	pthread_rwlock_unlock(&c->lock);
-	return found;
-}
-
-int clients_consumers(struct clients *c, struct mq_slice group, struct mq_conn ***ret, unsigned *ret_n)
-{
-	struct mq_conn **conns = NULL;
-	const struct member *m;
-	struct party *p;
-	unsigned n = 0;
-
-	pthread_rwlock_rdlock(&c->lock);
-	p = party_find(c, PARTY_CONSUMERS, group);
-	if (p)
-		conns = malloc(p->n_members * sizeof(struct mq_conn *));
-	if (conns)
-		TAILQ_FOREACH(m, &p->members, by_party)
-			conns[n++] = mq_conn_ref(m->client->conn);
-	pthread_rwlock_unlock(&c->lock);
-	if (!conns)
-		return p ? -ENOMEM : -ENOENT;
-	*ret = conns;
-	*ret_n = n;
-	return 0;
-}
-
-int clients_ids(struct clients *c, struct mq_slice group, struct names *ret)
-{
-	const struct member *m;
-	const struct party *p;
-
-	pthread_rwlock_rdlock(&c->lock);
-	p = party_find(c, PARTY_CONSUMERS, group);
-	if (p)
-		TAILQ_FOREACH(m, &p->members, by_party)
-			names_add(ret, mq_slice_of(m->client->client_id));
-	pthread_rwlock_unlock(&c->lock);
-	return p ? ret->error : -ENOENT;
-}
-
-void clients_groups_of(struct clients *c, struct mq_slice topic, void (*each)(void *user, struct mq_slice group),
-		       void *user)
-{
-	pthread_rwlock_rdlock(&c->lock);
-	for (const struct party *p = c->parties[PARTY_CONSUMERS]; p; p = p->hh.next)
-		if (subs_find(p->subscribed, topic))
-			each(user, (struct mq_slice){ p->name, p->n_name });
-	pthread_rwlock_unlock(&c->lock);
-}
-
-static void encode_ids(struct mq_json_writer *w, const struct party *p)
-{
-	const struct member *m;
-
-	mq_json_key(w, "consumerIdList");
-	mq_json_open_array(w);
-	TAILQ_FOREACH(m, &p->members, by_party)
-		mq_json_string(w, mq_slice_of(m->client->client_id));
-	mq_json_close_array(w);
-}
-
-static void encode_connections(struct mq_json_writer *w, const struct party *p)
-{
-	const struct member *m;
-
-	mq_json_key(w, "connectionSet");
-	mq_json_open_array(w);
-	TAILQ_FOREACH(m, &p->members, by_party)
-		mq_connection_write(w, &(struct mq_connection){ .address = mq_slice_of(m->client->address),
-								.client_id = mq_slice_of(m->client->client_id),
-								.language = m->client->language,
-								.version = m->client->version });
-	mq_json_close_array(w);
-}
-
-static void encode_consumers(struct mq_json_writer *w, const struct party *p)
-{
-	encode_connections(w, p);
-	mq_json_member_string(w, "consumeFromWhere", mq_slice_of(mq_consume_from_name(p->from)));
-	mq_json_member_string(w, "consumeType", mq_slice_of(mq_consume_type_name(p->type)));
-	mq_json_member_string(w, "messageModel", mq_slice_of(mq_message_model_name(p->model)));
-	mq_json_key(w, "subscriptionTable");
-	mq_json_open_object(w);
-	for (const struct subscribed *s = p->subscribed; s; s = s->hh.next) {
-		mq_json_key_slice(w, s->topic);
-		mq_subscription_write(w, &(struct mq_subscription_text){ .topic = s->topic,
-									 .sub_string = s->sub_string,
-									 .expression_type = s->expression_type,
-									 .version = s->version,
-									 .class_filter = s->class_filter,
-									 .n_tags = s->n_tags,
-									 .n_codes = s->n_codes,
-									 .tags = s->tags,
-									 .codes = s->codes });
-	}
-	mq_json_close_object(w);
-}
-
-/* One object about one party; -ENOENT when there is no such party. */
-static int clients_encode(struct clients *c, enum party_kind kind, struct mq_slice group, struct evbuffer *out,
-			  void (*encode)(struct mq_json_writer *w, const struct party *p))
-{
-	struct mq_json_writer w;
-	const struct party *p;
-
-	pthread_rwlock_rdlock(&c->lock);
-	p = party_find(c, kind, group);
-	if (p) {
-		mq_json_begin(&w, out);
-		mq_json_open_object(&w);
-		encode(&w, p);
-		mq_json_close_object(&w);
-	}
-	pthread_rwlock_unlock(&c->lock);
-	return p ? mq_json_end(&w) : -ENOENT;
-}
-
-int clients_encode_ids(struct clients *c, struct mq_slice group, struct evbuffer *out)
-{
-	return clients_encode(c, PARTY_CONSUMERS, group, out, encode_ids);
-}
-
-int clients_encode_consumers(struct clients *c, struct mq_slice group, struct evbuffer *out)
-{
-	return clients_encode(c, PARTY_CONSUMERS, group, out, encode_consumers);
-}
-
-int clients_encode_producers(struct clients *c, struct mq_slice group, struct evbuffer *out)
-{
-	return clients_encode(c, PARTY_PRODUCERS, group, out, encode_connections);
 }
 
 /* ---- Life ---- */

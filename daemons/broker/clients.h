@@ -19,14 +19,20 @@ enum message_model { BROADCASTING, CLUSTERING };
 int clients_new(struct clients **ret, struct broker *b) _must_check_;
 struct clients *clients_free(struct clients *c);
 
+struct heartbeat_result {
+	bool sub_changed;   /* IS_SUB_CHANGE */
+	char refusal[1000]; /* of -EPERM: who, why, and what to do */
+};
+
 /* HEART_BEAT: registers what the body says for the connection; pushes NOTIFY_CONSUMER_IDS_CHANGED (40) to every member
- * of a group that changed, the caller's connection included and before its answer. *ret_sub_changed: IS_SUB_CHANGE.
- * -EBADMSG with a sentence; store errors of groups and retry topics made on the way. The connection's thread. */
-int clients_heartbeat(struct clients *c, struct mq_conn *conn, const struct mq_command *cmd, bool *ret_sub_changed,
+ * of a group that changed, the caller's connection included and before its answer. Logs, once, when members of a group begin
+ * to differ in what they subscribe to; with strictSubscription refuses the one that differs: -EPERM, when everything else in
+ * the heartbeat is done. -EBADMSG, and -ENOBUFS over a bound, with a sentence; store errors of groups and retry topics made on
+ * the way. The connection's thread. */
+int clients_heartbeat(struct clients *c, struct mq_conn *conn, const struct mq_command *cmd, struct heartbeat_result *ret,
 		      struct mq_error *err) _must_check_;
 /* UNREGISTER_CLIENT. Empty slices: not in that role. */
-void clients_unregister(struct clients *c, struct mq_conn *conn, struct mq_slice client_id,
-			struct mq_slice producer_group, struct mq_slice consumer_group);
+void clients_unregister(struct clients *c, struct mq_conn *conn, struct mq_slice producer_group, struct mq_slice consumer_group);
 /* The connection is gone. Its loop's thread. */
 void clients_closed(struct clients *c, struct mq_conn *conn);
 /* Closes channels without a heartbeat for channelExpiredTimeout (120 s). Any thread; called every 10 s. */
@@ -62,7 +68,7 @@ void clients_groups_of(struct clients *c, struct mq_slice topic, void (*each)(vo
 /* The client ids of a consumer group. -ENOENT: nobody; -ENOMEM. */
 int clients_ids(struct clients *c, struct mq_slice group, struct names *ret) _must_check_;
 
-/* Bodies of 38, 203 and 204. -ENOENT: nobody is in the group; -ENOMEM. */
+/* Bodies of 38, 203 and 204. -ENOENT: nobody is in the group; -ENOMEM. `with_sets`: what each member subscribes to, too. */
 int clients_encode_ids(struct clients *c, struct mq_slice group, struct evbuffer *out) _must_check_;
-int clients_encode_consumers(struct clients *c, struct mq_slice group, struct evbuffer *out) _must_check_;
+int clients_encode_consumers(struct clients *c, struct mq_slice group, bool with_sets, struct evbuffer *out) _must_check_;
 int clients_encode_producers(struct clients *c, struct mq_slice group, struct evbuffer *out) _must_check_;

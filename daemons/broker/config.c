@@ -331,6 +331,8 @@ static const struct option_line broker_lines[] = {
 	BOOL(storeReplyMessageEnable, "true",
 	     "whether replies to requests are stored in the reply topic, too", .is_live = true),
 	IGNORED("storeType"),
+	BOOL(strictSubscription, "false",
+	     "refuses a consumer that subscribes to other things than the members of its group", .is_live = true, .is_ours = true),
 	IGNORED("subscriptionExpiredTimeout"), IGNORED("syncBrokerMemberGroupPeriod"),
 	IGNORED("syncBrokerMetadataPeriod"), IGNORED("syncControllerMetadataPeriod"),
 	IGNORED("syncFlushTimeout"), IGNORED("syncFromLastFile"),

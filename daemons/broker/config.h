@@ -25,7 +25,7 @@ struct broker_config {
 	bool autoCreateTopicEnable, autoCreateSubscriptionGroup, clusterTopicEnable, brokerTopicEnable, traceOn,
 		traceTopicEnable;
 	bool longPollingEnable, enablePropertyFilter, rejectTransactionMessage, rejectPullConsumerEnable;
-	bool notifyConsumerIdsChangedEnable, litePullMessageEnable, useServerSideResetOffset, storeReplyMessageEnable;
+	bool notifyConsumerIdsChangedEnable, litePullMessageEnable, useServerSideResetOffset, storeReplyMessageEnable, strictSubscription;
 	bool timerWheelEnable, recallMessageEnable;
 	int64_t timerMaxDelaySec, timerPrecisionMs; /* ms; timerMaxDelaySec: bare numbers are seconds */
 	bool validateSystemTopicWhenUpdateTopic, enableMixedMessageType;

@@ -7,25 +7,30 @@
 #include "daemons/broker/filter_sql.h"
 #include "daemons/broker/handlers.h"
 #include "daemons/broker/reply.h"
+#include "libmq/wire/body_connections.h"
 #include "libmq/wire/body_heartbeat.h"
 #include "libmq/wire/codes.h"
 
 int handle_heart_beat(struct mq_request *req)
 {
 	struct broker *b = req->server;
+	struct heartbeat_result result;
 	struct mq_command answer;
 	struct mq_error err = {};
-	bool sub_changed = false;
 	int r;
 
-	r = clients_heartbeat(b->clients, req->conn, &req->cmd, &sub_changed, &err);
+	r = clients_heartbeat(b->clients, req->conn, &req->cmd, &result, &err);
 	if (r == -EBADMSG)
 		return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", err.text);
+	if (r == -ENOBUFS)
+		return mq_reply_code(req, MQ_SYSTEM_BUSY, "[OVERLOAD]system busy, start flow control for a while: %s", err.text);
+	if (r == -EPERM)
+		return mq_reply_code(req, MQ_ILLEGAL_OPERATION, "%s", result.refusal);
 	if (r < 0)
 		return r;
 	mq_request_answer(req, &answer, MQ_SUCCESS);
 	mq_command_add(&answer, "IS_SUPPORT_HEART_BEAT_V2", MQ_SLICE("true"));
-	mq_command_add(&answer, "IS_SUB_CHANGE", sub_changed ? MQ_SLICE("true") : MQ_SLICE("false"));
+	mq_command_add(&answer, "IS_SUB_CHANGE", result.sub_changed ? MQ_SLICE("true") : MQ_SLICE("false"));
 	return mq_reply(req, &answer, NULL);
 }
 
@@ -43,7 +48,7 @@ int handle_unregister_client(struct mq_request *req)
 
 	if (unregister_client_header_decode(&h, &req->cmd, &err) < 0)
 		return reply_bad_header(req, &err);
-	clients_unregister(b->clients, req->conn, h.client_id, h.producer_group, h.consumer_group);
+	clients_unregister(b->clients, req->conn, h.producer_group, h.consumer_group);
 	return reply_ok_with_fields(req);
 }
 
@@ -116,20 +121,25 @@ int handle_check_client_config(struct mq_request *req)
 	return check_sql(req, &subscription);
 }
 
+#define CONSUMER_CONNECTIONS_FIELDS(X)                                       \
+	X(slice, group,     "consumerGroup",               REQUIRED)         \
+	X(bool,  with_sets, MQ_FIELD_MEMBER_SUBSCRIPTIONS, OPTIONAL)
+MQ_HEADER(consumer_connections, CONSUMER_CONNECTIONS_FIELDS)
+
 int handle_get_consumer_connection_list(struct mq_request *req)
 {
 	struct broker *b = req->server;
-	struct consumer_group_header h = {};
+	struct consumer_connections_header h = {};
 	struct evbuffer *body;
 	struct mq_error err;
 	int r;
 
-	if (consumer_group_header_decode(&h, &req->cmd, &err) < 0)
+	if (consumer_connections_header_decode(&h, &req->cmd, &err) < 0)
 		return reply_bad_header(req, &err);
 	body = evbuffer_new();
 	if (!body)
 		return -ENOMEM;
-	r = clients_encode_consumers(b->clients, h.group, body);
+	r = clients_encode_consumers(b->clients, h.group, h.with_sets, body);
 	if (r != -ENOENT)
 		return reply_body(req, body, r);
 	evbuffer_free(body);

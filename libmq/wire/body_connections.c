@@ -4,12 +4,10 @@
 
 void mq_connection_write(struct mq_json_writer *w, const struct mq_connection *c)
 {
-	mq_json_open_object(w);
 	mq_json_member_string(w, "clientAddr", c->address);
 	mq_json_member_string(w, "clientId", c->client_id);
 	mq_json_member_string(w, "language", mq_slice_of(mq_language_name(c->language)));
 	mq_json_member_i64(w, "version", c->version);
-	mq_json_close_object(w);
 }
 
 void mq_subscription_write(struct mq_json_writer *w, const struct mq_subscription_text *s)

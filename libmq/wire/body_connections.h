@@ -1,4 +1,9 @@
-/* Bodies of GET_CONSUMER_CONNECTION_LIST and GET_PRODUCER_CONNECTION_LIST (203, 204; reference: protocol/frame.md 5.1). */
+/* Bodies of GET_CONSUMER_CONNECTION_LIST and GET_PRODUCER_CONNECTION_LIST (203, 204; reference: protocol/frame.md 5.1).
+ *
+ * An extension of ours: to a request 203 with the extField `memberSubscriptions=true` our broker answers with one more member
+ * in each element of connectionSet, what this connection itself subscribes to:
+ *
+ *     "subscriptions":[{"expressionType":"TAG","subString":"a || b","topic":"T"}] */
 #pragma once
 
 #include "libmq/wire/json.h"
@@ -10,7 +15,10 @@ struct mq_connection {
 	int version;
 };
 
-/* One element of connectionSet. */
+#define MQ_FIELD_MEMBER_SUBSCRIPTIONS "memberSubscriptions"
+#define MQ_CONNECTION_SUBSCRIPTIONS "subscriptions"
+
+/* The members of one element of connectionSet; the caller opens and closes the object. */
 void mq_connection_write(struct mq_json_writer *w, const struct mq_connection *c);
 
 struct mq_subscription_text {

@@ -10,6 +10,7 @@ enum mq_message_model { MQ_BROADCASTING, MQ_CLUSTERING };
 enum { MQ_CONSUME_FROM_N = 6 }; /* ConsumeFromWhere, named by mq_consume_from_name() */
 
 enum {
+	MQ_HEARTBEAT_BYTES_MAX = 4 << 20,      /* of a body: it is parsed on the thread that serves others, too */
 	MQ_HEARTBEAT_GROUPS_MAX = 4096,        /* producers, and consumers, of one heartbeat */
 	MQ_HEARTBEAT_SUBSCRIPTIONS_MAX = 4096, /* of one consumer */
 	MQ_SUBSCRIPTION_TAGS_MAX = 4096,

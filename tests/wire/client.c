@@ -171,6 +171,92 @@ static void without_enable_property_filter_only_tags_pass_the_check(void **state
 	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
 }
 
+#define BEAT_OF(client, group, expression)                                                                   \
+	"{\"clientID\":\"" client "\",\"consumerDataSet\":[{\"groupName\":\"" group                            \
+	"\",\"consumeType\":\"CONSUME_PASSIVELY\",\"messageModel\":\"CLUSTERING\",\"subscriptionDataSet\":[" \
+	"{\"topic\":\"T\",\"subString\":\"" expression "\",\"subVersion\":1}]}]}"
+
+static unsigned count(const char *text, const char *part)
+{
+	unsigned n = 0;
+
+	for (; (text = strstr(text, part)); text += strlen(part))
+		n++;
+	return n;
+}
+
+/* The last heartbeat wins, one line says who differs, and 203 shows what each has when it is asked to. */
+static void members_that_differ_are_logged_once_and_shown(void **state)
+{
+	struct harness_peer *a = *state, *b = harness_connect_tcp(daemon_);
+	const char *body;
+
+	harness_assert_answer(beat(a, BEAT_OF("a", "g7", "x")), MQ_SUCCESS, NULL);
+	assert_null(strstr(harness_log(daemon_), "members of consumer group g7"));
+	harness_assert_answer(beat(b, BEAT_OF("b", "g7", "y || z")), MQ_SUCCESS, NULL);
+	harness_assert_answer(beat(a, BEAT_OF("a", "g7", "x")), MQ_SUCCESS, NULL);
+	harness_assert_answer(beat(b, BEAT_OF("b", "g7", "z || y")), MQ_SUCCESS, NULL);
+	assert_int_equal(count(harness_log(daemon_), "members of consumer group g7"), 1);
+	assert_non_null(strstr(harness_log(daemon_), "<4>members of consumer group g7 subscribe to different things, so each gets messages of "
+						     "the other and misses its own: b (127.0.0.1:"));
+	assert_non_null(strstr(harness_log(daemon_), "): T(y || z); a (127.0.0.1:"));
+	assert_non_null(strstr(harness_log(daemon_), "): T(x)\n"));
+
+	body = harness_body(harness_ask(a, MQ_GET_CONSUMER_CONNECTION_LIST, "consumerGroup", "g7", NULL));
+	assert_null(strstr(body, "subscriptions")); /* as Apache's, unless asked */
+	body = harness_body(
+		harness_ask(a, MQ_GET_CONSUMER_CONNECTION_LIST, "consumerGroup", "g7", "memberSubscriptions", "true", NULL));
+	assert_non_null(strstr(body, "\"clientId\":\"a\",\"language\":\"JAVA\",\"version\":513,\"subscriptions\":[{\"expressionType\":"
+				     "\"TAG\",\"subString\":\"x\",\"topic\":\"T\"}]}"));
+	assert_non_null(strstr(body, "\"subscriptions\":[{\"expressionType\":\"TAG\",\"subString\":\"y || z\",\"topic\":\"T\"}]}"));
+	harness_close(b);
+}
+
+static void strict_subscription_can_be_switched_on_while_the_broker_runs(void **state)
+{
+	struct harness_peer *a = *state, *b = harness_connect_tcp(daemon_);
+	FILE *config = fopen(daemon_->config, "w");
+	const struct mq_command *answer;
+
+	assert_non_null(config);
+	fputs("strictSubscription=true\n", config);
+	fclose(config);
+	assert_int_equal(kill(daemon_->pid, SIGHUP), 0);
+	harness_wait_notify(daemon_, "READY=1");
+
+	harness_assert_answer(beat(a, BEAT_OF("a", "g8", "x")), MQ_SUCCESS, NULL);
+	answer = beat(b, BEAT_OF("b", "g8", "y"));
+	assert_int_equal(answer->code, MQ_ILLEGAL_OPERATION);
+	assert_true(mq_slice_starts(answer->remark, MQ_SLICE("strictSubscription: client b must not join consumer group g8: it subscribes to "
+							     "T(y), but its member a (127.0.0.1:")));
+	assert_non_null(memmem(answer->remark.p, answer->remark.n, "Give all members of the group the same subscription", 51));
+	assert_string_equal(harness_body(harness_ask(b, MQ_GET_CONSUMER_LIST_BY_GROUP, "consumerGroup", "g8", NULL)),
+			    "{\"consumerIdList\":[\"a\"]}");
+	harness_assert_answer(beat(b, BEAT_OF("b", "g8", "x")), MQ_SUCCESS, NULL);
+	assert_null(strstr(harness_log(daemon_), "members of consumer group g8"));
+	harness_close(b);
+
+	assert_int_equal(truncate(daemon_->config, 0), 0);
+	assert_int_equal(kill(daemon_->pid, SIGHUP), 0);
+	harness_wait_notify(daemon_, "READY=1");
+}
+
+static void a_heartbeat_without_subscriptions_keeps_those_that_are_known(void **state)
+{
+	struct harness_peer *p = *state;
+	const struct mq_command *answer;
+
+	answer = beat(p, "{\"clientID\":\"c\",\"heartbeatFingerprint\":77,\"consumerDataSet\":[{\"groupName\":\"g9\",\"subscriptionDataSet\":"
+			 "[" SUB("T") "]}]}");
+	harness_assert_answer(answer, MQ_SUCCESS, NULL);
+	assert_string_equal(harness_field(answer, "IS_SUB_CHANGE"), "false");
+	answer = beat(p, "{\"clientID\":\"c\",\"heartbeatFingerprint\":77,\"withoutSub\":true,\"consumerDataSet\":[{\"groupName\":\"g9\"}]}");
+	harness_assert_answer(answer, MQ_SUCCESS, NULL);
+	assert_string_equal(harness_field(answer, "IS_SUB_CHANGE"), "false");
+	assert_non_null(strstr(harness_body(harness_ask(p, MQ_GET_CONSUMER_CONNECTION_LIST, "consumerGroup", "g9", NULL)),
+			       "\"subscriptionTable\":{\"T\":{"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -182,6 +268,9 @@ int main(void)
 		TEST(connections_are_listed),
 		TEST(a_heartbeat_creates_the_retry_topic),
 		TEST(without_enable_property_filter_only_tags_pass_the_check),
+		TEST(a_heartbeat_without_subscriptions_keeps_those_that_are_known),
+		TEST(members_that_differ_are_logged_once_and_shown),
+		TEST(strict_subscription_can_be_switched_on_while_the_broker_runs),
 	};
 
 	return cmocka_run_group_tests(tests, start_daemon, stop_daemon);

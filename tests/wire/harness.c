@@ -92,6 +92,22 @@ static void print_output(const struct harness_daemon *d)
 	print_error("--- error output of %s:\n%s\n---\n", programs[d->program].name, text);
 }
 
+const char *harness_log(const struct harness_daemon *d)
+{
+	static char text[1 << 16];
+	char path[128];
+	size_t n = 0;
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/stderr", d->directory);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	n = fread(text, 1, sizeof text - 1, f);
+	fclose(f);
+	text[n] = '\0';
+	return text;
+}
+
 /* --- the process --------------------------------------------------------------------------------------------------- */
 
 static int open_listener(uint16_t *ret_port)

@@ -41,6 +41,8 @@ void harness_stop(struct harness_daemon *d);
 void harness_kill(struct harness_daemon *d);
 /* Waits for the end of the process; returns the wait status. */
 int harness_wait(struct harness_daemon *d);
+/* What the daemon has written to its error output so far, which includes its log; in a buffer of its own, cut at its end. */
+const char *harness_log(const struct harness_daemon *d);
 /* Waits until the daemon notifies a message that contains `text` ("RELOADING=1", "STATUS=..."). */
 void harness_wait_notify(struct harness_daemon *d, const char *text);
 /* Runs the program with these arguments (NULL-terminated, program name not included) to its end; returns the exit status and what it

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
+#include "daemons/broker/clients_internal.h"
 #include "libmq/wire/codes.h"
 
 enum { PEERS_MAX = 4, DEADLINE_MS = 10000 };
@@ -82,7 +83,7 @@ static struct peer *peer_new(struct clients_fixture *f)
 	return p;
 }
 
-static int beat_error(struct clients_fixture *f, struct peer *p, const char *body, bool *ret_changed,
+static int beat_error(struct clients_fixture *f, struct peer *p, const char *body, struct heartbeat_result *ret,
 		      struct mq_error *err)
 {
 	struct mq_command cmd;
@@ -90,17 +91,17 @@ static int beat_error(struct clients_fixture *f, struct peer *p, const char *bod
 	mq_command_request(&cmd, MQ_HEART_BEAT);
 	if (body)
 		cmd.body = mq_slice_of(body);
-	return clients_heartbeat(f->f->broker.clients, p->conn, &cmd, ret_changed, err);
+	return clients_heartbeat(f->f->broker.clients, p->conn, &cmd, ret, err);
 }
 
 static bool beat(struct clients_fixture *f, struct peer *p, const char *body)
 {
+	struct heartbeat_result result;
 	struct mq_error err = {};
-	bool changed = false;
 
-	if (beat_error(f, p, body, &changed, &err) < 0)
-		fail_msg("%s", err.text);
-	return changed;
+	if (beat_error(f, p, body, &result, &err) < 0)
+		fail_msg("%s %s", err.text, result.refusal);
+	return result.sub_changed;
 }
 
 #define SUB(topic, expression, version)                                                     \
@@ -160,11 +161,11 @@ static void members_are_told_when_one_joins_and_leaves(void **state)
 	assert_int_equal(notices(f, a, "g"), 1);
 	assert_int_equal(notices(f, b, "g"), 1);
 	assert_string_equal(ids(f, "g"), "{\"consumerIdList\":[\"a\",\"b\"]}");
-	clients_unregister(f->f->broker.clients, a->conn, MQ_SLICE("a"), (struct mq_slice){}, MQ_SLICE("g"));
+	clients_unregister(f->f->broker.clients, a->conn, (struct mq_slice){}, MQ_SLICE("g"));
 	assert_int_equal(notices(f, a, "g"), 0);
 	assert_int_equal(notices(f, b, "g"), 1);
 	assert_string_equal(ids(f, "g"), "{\"consumerIdList\":[\"b\"]}");
-	clients_unregister(f->f->broker.clients, b->conn, MQ_SLICE("b"), (struct mq_slice){}, MQ_SLICE("g"));
+	clients_unregister(f->f->broker.clients, b->conn, (struct mq_slice){}, MQ_SLICE("g"));
 	assert_string_equal(ids(f, "g"), "nobody");
 }
 
@@ -205,6 +206,304 @@ static void the_set_of_topics_counts_as_a_change_a_newer_version_does_not(void *
 	assert_int_equal(notices(f, a, "g"), 1);
 	assert_int_equal(clients_subscription(c, MQ_SLICE("g"), MQ_SLICE("T"), &s), SUBSCRIPTION_NONE);
 	assert_int_equal(clients_subscription(c, MQ_SLICE("h"), MQ_SLICE("T"), &s), SUBSCRIPTION_NO_GROUP);
+}
+
+/* As upstream, where it looks like an oversight: who silenced a group hears all the same that a channel closed. */
+static void a_silenced_group_hears_of_closed_channels_only(void **state)
+{
+	struct clients_fixture *f = *state;
+	struct peer *a = peer_new(f), *b = peer_new(f), *c = peer_new(f);
+	struct mq_error err = {};
+
+	assert_int_equal(groups_update(f->f->broker.groups,
+				       MQ_SLICE("{\"groupName\":\"g\",\"notifyConsumerIdsChangedEnable\":false}"), &err),
+			 0);
+	beat(f, a, BEAT("a", "", CONSUMER("g", "CLUSTERING", T_ALL)));
+	beat(f, b, BEAT("b", "", CONSUMER("g", "CLUSTERING", T_ALL)));
+	beat(f, c, BEAT("c", "", CONSUMER("g", "CLUSTERING", T_ALL)));
+	clients_unregister(f->f->broker.clients, b->conn, (struct mq_slice){}, MQ_SLICE("g"));
+	assert_int_equal(notices(f, a, "g"), 0);
+	mq_conn_close(c->conn, 0);
+	assert_int_equal(notices(f, a, "g"), 1);
+}
+
+static void members_are_told_when_a_stranger_unregisters(void **state)
+{
+	struct clients_fixture *f = *state;
+	struct peer *a = peer_new(f), *b = peer_new(f);
+
+	beat(f, a, BEAT("a", "", CONSUMER("g", "CLUSTERING", T_ALL)));
+	assert_int_equal(notices(f, a, "g"), 1);
+	clients_unregister(f->f->broker.clients, b->conn, (struct mq_slice){}, MQ_SLICE("g"));
+	assert_int_equal(notices(f, a, "g"), 1);
+	assert_int_equal(notices(f, b, "g"), 0);
+	clients_unregister(f->f->broker.clients, b->conn, MQ_SLICE("g"), MQ_SLICE("h"));
+	assert_int_equal(notices(f, a, "g"), 0);
+}
+
+/* ---- Members that differ ---- */
+
+static struct party *party(struct clients_fixture *f, const char *group)
+{
+	struct clients *c = f->f->broker.clients;
+	struct party *p;
+
+	pthread_rwlock_rdlock(&c->lock);
+	p = party_find(c, PARTY_CONSUMERS, mq_slice_of(group));
+	pthread_rwlock_unlock(&c->lock);
+	assert_non_null(p);
+	return p;
+}
+
+static const char *shown(struct clients_fixture *f, const char *group)
+{
+	_cleanup_(evbuffer_freep) struct evbuffer *out = evbuffer_new();
+
+	assert_int_equal(clients_encode_consumers(f->f->broker.clients, mq_slice_of(group), true, out), 0);
+	return fixture_text(out);
+}
+
+static void what_each_member_subscribes_to_is_remembered(void **state)
+{
+	struct clients_fixture *f = *state;
+	struct peer *a = peer_new(f), *b = peer_new(f), *c = peer_new(f);
+
+	beat(f, a, BEAT("a", "", CONSUMER("g", "CLUSTERING", SUB("T", "y||x || y", "1") "," SUB("U", "", "1"))));
+	beat(f, b, BEAT("b", "", CONSUMER("g", "CLUSTERING", SUB("U", "*", "2") "," SUB("T", " x || y ", "2"))));
+	assert_int_equal(party(f, "g")->n_sets, 1); /* order of topics and tags, versions: no difference */
+	assert_false(party(f, "g")->is_quarrelling);
+	beat(f, c, BEAT("c", "", CONSUMER("g", "CLUSTERING", SUB("T", "x", "3"))));
+	assert_int_equal(party(f, "g")->n_sets, 2);
+	assert_true(party(f, "g")->is_quarrelling);
+	assert_non_null(strstr(shown(f, "g"), "\"clientId\":\"b\",\"language\":\"JAVA\",\"version\":513,\"subscriptions\":["
+					      "{\"expressionType\":\"TAG\",\"subString\":\"x || y\",\"topic\":\"T\"},"
+					      "{\"expressionType\":\"TAG\",\"subString\":\"*\",\"topic\":\"U\"}]}"));
+	assert_non_null(strstr(shown(f, "g"), "\"clientId\":\"c\",\"language\":\"JAVA\",\"version\":513,\"subscriptions\":["
+					      "{\"expressionType\":\"TAG\",\"subString\":\"x\",\"topic\":\"T\"}]}"));
+	/* The last heartbeat wins, as upstream. */
+	assert_non_null(strstr(shown(f, "g"), "\"subscriptionTable\":{\"T\":{\"classFilterMode\":false,\"codeSet\":[120],"));
+
+	mq_conn_close(c->conn, 0);
+	notices(f, a, "g");
+	assert_int_equal(party(f, "g")->n_sets, 1);
+	assert_false(party(f, "g")->is_quarrelling); /* a new quarrel would be told again */
+}
+
+static void all_members_may_change_one_after_the_other(void **state)
+{
+	struct clients_fixture *f = *state;
+	struct peer *a = peer_new(f), *b = peer_new(f);
+
+	beat(f, a, BEAT("a", "", CONSUMER("g", "CLUSTERING", SUB("T", "x", "1"))));
+	beat(f, b, BEAT("b", "", CONSUMER("g", "CLUSTERING", SUB("T", "x", "1"))));
+	beat(f, a, BEAT("a", "", CONSUMER("g", "CLUSTERING", SUB("T", "y", "2"))));
+	assert_true(party(f, "g")->is_quarrelling);
+	beat(f, b, BEAT("b", "", CONSUMER("g", "CLUSTERING", SUB("T", "y", "3"))));
+	assert_int_equal(party(f, "g")->n_sets, 1);
+	assert_false(party(f, "g")->is_quarrelling);
+}
+
+/* A change from one difference to another, in one heartbeat, is no moment of peace. */
+static void a_quarrel_that_goes_on_is_not_told_again(void **state)
+{
+	struct clients_fixture *f = *state;
+	struct clients *c = f->f->broker.clients;
+	struct peer *a = peer_new(f), *b = peer_new(f);
+
+	beat(f, a, BEAT("a", "", CONSUMER("g", "CLUSTERING", SUB("T", "x", "1"))));
+	beat(f, b, BEAT("b", "", CONSUMER("g", "CLUSTERING", SUB("T", "y", "1"))));
+	assert_int_equal(c->n_quarrels, 1);
+	beat(f, b, BEAT("b", "", CONSUMER("g", "CLUSTERING", SUB("T", "z", "2"))));
+	beat(f, a, BEAT("a", "", CONSUMER("g", "CLUSTERING", SUB("T", "x", "1"))));
+	assert_int_equal(c->n_quarrels, 1);
+	beat(f, b, BEAT("b", "", CONSUMER("g", "CLUSTERING", SUB("T", "x", "3"))));
+	beat(f, b, BEAT("b", "", CONSUMER("g", "CLUSTERING", SUB("T", "y", "4"))));
+	assert_int_equal(c->n_quarrels, 2);
+}
+
+static void lines_about_quarrels_are_few_and_count_what_was_left_out(void **state)
+{
+	struct clients_fixture *f = *state;
+	struct clients *c = f->f->broker.clients;
+	struct peer *a = peer_new(f), *b = peer_new(f);
+
+	beat(f, a, BEAT("a", "", CONSUMER("g", "CLUSTERING", SUB("T", "x", "0"))));
+	for (int i = 0; i < 30; i++)
+		beat(f, b, i % 2 ? BEAT("b", "", CONSUMER("g", "CLUSTERING", SUB("T", "x", "0")))
+				 : BEAT("b", "", CONSUMER("g", "CLUSTERING", SUB("T", "y", "0"))));
+	assert_int_equal(c->n_quarrels, 10);
+	assert_int_equal(c->n_quarrels_left_out, 5);
+	fixture_advance(f->f, 10000);
+	beat(f, b, BEAT("b", "", CONSUMER("g", "CLUSTERING", SUB("T", "y", "0"))));
+	assert_int_equal(c->n_quarrels, 1);
+	assert_int_equal(c->n_quarrels_left_out, 0);
+}
+
+static void with_strict_subscription_a_member_that_differs_is_refused(void **state)
+{
+	struct clients_fixture *f = *state;
+	struct peer *a = peer_new(f), *b = peer_new(f);
+	struct heartbeat_result result;
+	struct mq_error err = {};
+	struct subscription s;
+
+	f->f->broker.config.strictSubscription = true;
+	beat(f, a, BEAT("a", "", CONSUMER("g", "CLUSTERING", SUB("T", "x", "1"))));
+	notices(f, a, "g");
+	assert_int_equal(beat_error(f, b,
+				    BEAT("b", "\"producerDataSet\":[{\"groupName\":\"p\"}],",
+					 CONSUMER("g", "CLUSTERING", SUB("T", "y", "9") "," SUB("U", "*", "9")) ","
+					 CONSUMER("h", "CLUSTERING", T_ALL)), &result, &err), -EPERM);
+	assert_non_null(strstr(result.refusal, "client b must not join consumer group g: it subscribes to T(y), U(*), but its member a ("));
+	assert_non_null(strstr(result.refusal, ") to T(x), not U. Give all members of the group the same subscription, or use another"));
+	assert_string_equal(ids(f, "g"), "{\"consumerIdList\":[\"a\"]}");
+	assert_int_equal(notices(f, a, "g"), 0);
+	assert_int_equal(clients_subscription(f->f->broker.clients, MQ_SLICE("g"), MQ_SLICE("T"), &s), SUBSCRIPTION_OK);
+	assert_int_equal(s.codes[0], 'x');
+
+	/* Its other groups are not concerned, and it may join with what the others have. */
+	_cleanup_(mq_conn_unrefp) struct mq_conn *producer = clients_producer(f->f->broker.clients, MQ_SLICE("p"));
+
+	assert_ptr_equal(producer, b->conn);
+	assert_string_equal(ids(f, "h"), "{\"consumerIdList\":[\"b\"]}");
+	beat(f, b, BEAT("b", "", CONSUMER("g", "CLUSTERING", SUB("T", "x", "9"))));
+	assert_string_equal(ids(f, "g"), "{\"consumerIdList\":[\"a\",\"b\"]}");
+}
+
+static void with_strict_subscription_a_group_changes_when_all_do(void **state)
+{
+	struct clients_fixture *f = *state;
+	struct peer *a = peer_new(f), *b = peer_new(f);
+	struct heartbeat_result result;
+	struct mq_error err = {};
+
+	f->f->broker.config.strictSubscription = true;
+	beat(f, a, BEAT("a", "", CONSUMER("g", "CLUSTERING", SUB("T", "x", "1"))));
+	beat(f, a, BEAT("a", "", CONSUMER("g", "CLUSTERING", SUB("T", "y", "2")))); /* nobody else is there */
+	beat(f, b, BEAT("b", "", CONSUMER("g", "CLUSTERING", SUB("T", "y", "2"))));
+	notices(f, a, "g");
+	notices(f, b, "g");
+	assert_int_equal(beat_error(f, a, BEAT("a", "", CONSUMER("g", "CLUSTERING", SUB("T", "z", "3"))), &result, &err), -EPERM);
+	assert_string_equal(ids(f, "g"), "{\"consumerIdList\":[\"b\"]}"); /* it is out, its queues are the others' */
+	assert_int_equal(notices(f, a, "g"), 0);
+	assert_int_equal(notices(f, b, "g"), 1);
+	beat(f, b, BEAT("b", "", CONSUMER("g", "CLUSTERING", SUB("T", "z", "4"))));
+	beat(f, a, BEAT("a", "", CONSUMER("g", "CLUSTERING", SUB("T", "z", "3"))));
+	assert_string_equal(ids(f, "g"), "{\"consumerIdList\":[\"b\",\"a\"]}");
+	assert_int_equal(f->f->broker.clients->n_quarrels, 0);
+}
+
+/* ---- Bounds ---- */
+
+static void names_and_counts_are_bounded(void **state)
+{
+	struct clients_fixture *f = *state;
+	struct clients *c = f->f->broker.clients;
+	struct peer *a = peer_new(f);
+	struct heartbeat_result result;
+	struct mq_error err = {};
+	char *body = malloc(5 << 20);
+	int r = 0;
+
+	assert_non_null(body);
+	snprintf(body, 4096, "{\"clientID\":\"%01100d\",\"producerDataSet\":[{\"groupName\":\"p\"}]}", 7);
+	assert_int_equal(beat_error(f, a, body, &result, &err), -EBADMSG);
+	assert_string_equal(err.text, "the clientID has 1100 bytes, 1024 are allowed");
+	memset(body, ' ', (4 << 20) + 1);
+	body[(4 << 20) + 1] = '\0';
+	assert_int_equal(beat_error(f, a, body, &result, &err), -EBADMSG);
+	assert_string_equal(err.text, "the heartbeat has 4194305 bytes, 4194304 are allowed");
+
+	/* Each heartbeat names other groups: they add up. */
+	for (int i = 0; r == 0 && i < 100; i++) {
+		char *p = body + sprintf(body, "{\"clientID\":\"a\",\"producerDataSet\":[");
+
+		for (int j = 0; j < 100; j++)
+			p += sprintf(p, "%s{\"groupName\":\"p-%d-%d\"}", j ? "," : "", i, j);
+		strcpy(p, "]}");
+		r = beat_error(f, a, body, &result, &err);
+	}
+	assert_int_equal(r, -ENOBUFS);
+	assert_string_equal(err.text, "one client may be in at most 8192 groups");
+	assert_int_equal(c->clients->n_members, 8192);
+	free(body);
+}
+
+static void what_one_client_names_is_bounded(void **state)
+{
+	struct clients_fixture *f = *state;
+	struct clients *c = f->f->broker.clients;
+	struct peer *a = peer_new(f);
+	struct heartbeat_result result;
+	struct mq_error err = {};
+	char *body = malloc(2 << 20), *topic = malloc(1000001);
+	int r = 0;
+
+	assert_true(body && topic);
+	memset(topic, 't', 1000000);
+	topic[1000000] = '\0';
+	for (int i = 0; r == 0 && i < 20; i++) {
+		sprintf(body,
+			"{\"clientID\":\"a\",\"consumerDataSet\":[{\"groupName\":\"g%d\",\"subscriptionDataSet\":[{\"topic\":\"%s\",\"subString\":"
+			"\"*\"}]}]}", i, topic);
+		r = beat_error(f, a, body, &result, &err);
+	}
+	assert_int_equal(r, -ENOBUFS);
+	assert_string_equal(err.text, "the groups and subscriptions of one client may take at most 8388608 bytes");
+	assert_int_equal(c->clients->n_members, 8);
+	mq_conn_close(a->conn, 0);
+	assert_int_equal(mq_loop_turn(f->loop, 0), 0);
+	assert_int_equal(c->n_bytes, 0);
+
+	/* All together: as if others had that much. */
+	struct peer *b = peer_new(f);
+
+	c->n_bytes = 256 << 20;
+	assert_int_equal(beat_error(f, b, BEAT("b", "", CONSUMER("g", "CLUSTERING", T_ALL)), &result, &err), -ENOBUFS);
+	assert_string_equal(err.text, "the clients that are connected take 268435456 bytes here, no more can be remembered");
+	assert_string_equal(ids(f, "g"), "nobody");
+	assert_int_equal(c->n_bytes, 256 << 20);
+	c->n_bytes = 0;
+	free(topic);
+	free(body);
+}
+
+static void nothing_is_left_of_clients_that_come_and_go(void **state)
+{
+	static const char *const bodies[] = {
+		BEAT("a", "\"producerDataSet\":[{\"groupName\":\"p\"}],", CONSUMER("g", "CLUSTERING", SUB("T", "x||y", "1"))),
+		BEAT("b", "", CONSUMER("g", "CLUSTERING", SUB("T", "x", "1")) "," CONSUMER("h", "CLUSTERING", T_ALL)),
+		BEAT("same", "\"heartbeatFingerprint\":7,", CONSUMER("h", "BROADCASTING", "")),
+		BEAT("same", "\"heartbeatFingerprint\":7,\"withoutSub\":true,", CONSUMER("i", "CLUSTERING", "")),
+	};
+	struct clients_fixture *f = *state;
+	struct clients *c = f->f->broker.clients;
+
+	for (unsigned i = 0; i < 2000; i++) {
+		struct peer *p = peer_new(f);
+
+		beat(f, p, bodies[i % 4]);
+		beat(f, p, bodies[(i / 4) % 4]);
+		if (i % 3 == 0)
+			clients_unregister(c, p->conn, MQ_SLICE("p"), MQ_SLICE("g"));
+		if (f->n_peers < PEERS_MAX)
+			continue;
+		while (f->n_peers > 0) {
+			p = &f->peers[--f->n_peers];
+			mq_conn_close(p->conn, 0);
+			assert_int_equal(mq_loop_turn(f->loop, 0), 0);
+			mq_frame_reader_done(&p->reader);
+			close(p->fd);
+			p->conn = mq_conn_unref(p->conn);
+		}
+	}
+	assert_int_equal(f->n_peers, 0);
+	assert_int_equal(c->n_bytes, 0);
+	assert_null(c->clients);
+	assert_null(c->names);
+	assert_null(c->members);
+	assert_null(c->parties[PARTY_PRODUCERS]);
+	assert_null(c->parties[PARTY_CONSUMERS]);
 }
 
 static void codes_are_worked_out_from_the_expression_when_they_are_missing(void **state)
@@ -300,7 +599,7 @@ static void fingerprints_say_when_the_subscription_is_wanted_again(void **state)
 	struct subscription s;
 
 	assert_true(beat(f, a, BEAT("a", "", CONSUMER("g", "CLUSTERING", T_ALL)))); /* first version: always */
-	clients_unregister(f->f->broker.clients, a->conn, MQ_SLICE("a"), (struct mq_slice){}, MQ_SLICE("g"));
+	clients_unregister(f->f->broker.clients, a->conn, (struct mq_slice){}, MQ_SLICE("g"));
 
 	assert_false(beat(f, a, BEAT("a", "\"heartbeatFingerprint\":7,", CONSUMER("g", "CLUSTERING", T_ALL))));
 	assert_false(beat(
@@ -309,9 +608,16 @@ static void fingerprints_say_when_the_subscription_is_wanted_again(void **state)
 	assert_true(beat(f, b, BEAT("b", "\"heartbeatFingerprint\":8,", CONSUMER("g", "CLUSTERING", T_ALL))));
 	assert_true(beat(
 		f, a, BEAT("a", "\"heartbeatFingerprint\":7,\"withoutSub\":true,", CONSUMER("g", "CLUSTERING", ""))));
-	/* A broker that was restarted asks for what it does not know. */
+	/* A broker that was restarted asks for what it does not know, and so it does on a connection that is new. */
 	assert_true(beat(
 		f, a, BEAT("a", "\"heartbeatFingerprint\":7,\"withoutSub\":true,", CONSUMER("h", "CLUSTERING", ""))));
+	struct peer *c = peer_new(f);
+
+	assert_true(beat(
+		f, c, BEAT("a", "\"heartbeatFingerprint\":7,\"withoutSub\":true,", CONSUMER("g", "CLUSTERING", ""))));
+	assert_false(beat(f, c, BEAT("a", "\"heartbeatFingerprint\":7,", CONSUMER("g", "CLUSTERING", T_ALL))));
+	assert_false(beat(
+		f, c, BEAT("a", "\"heartbeatFingerprint\":7,\"withoutSub\":true,", CONSUMER("g", "CLUSTERING", ""))));
 }
 
 static void clients_without_a_heartbeat_for_two_minutes_are_disconnected(void **state)
@@ -367,14 +673,14 @@ static void connections_are_shown_as_apache_shows_them(void **state)
 		 mq_conn_peer(a->conn)->text);
 	assert_string_equal(fixture_text(out), expected);
 	evbuffer_drain(out, evbuffer_get_length(out));
-	assert_int_equal(clients_encode_consumers(f->f->broker.clients, MQ_SLICE("g"), out), 0);
+	assert_int_equal(clients_encode_consumers(f->f->broker.clients, MQ_SLICE("g"), false, out), 0);
 	assert_non_null(strstr(fixture_text(out),
 			       "],\"consumeFromWhere\":\"CONSUME_FROM_LAST_OFFSET\",\"consumeType\":\"CONSUME_"
 			       "PASSIVELY\",\"messageModel\":"
 			       "\"CLUSTERING\",\"subscriptionTable\":{\"T\":{\"classFilterMode\":false,\"codeSet\":["
 			       "120],\"expressionType\":"
 			       "\"TAG\",\"subString\":\"x\",\"subVersion\":5,\"tagsSet\":[],\"topic\":\"T\"}}}"));
-	assert_int_equal(clients_encode_consumers(f->f->broker.clients, MQ_SLICE("p"), out), -ENOENT);
+	assert_int_equal(clients_encode_consumers(f->f->broker.clients, MQ_SLICE("p"), false, out), -ENOENT);
 }
 
 static void nonsense_is_refused_with_a_sentence(void **state)
@@ -389,12 +695,12 @@ static void nonsense_is_refused_with_a_sentence(void **state)
 	};
 	struct clients_fixture *f = *state;
 	struct peer *a = peer_new(f);
-	bool changed;
+	struct heartbeat_result result;
 
 	for (unsigned i = 0; i < N_ELEMENTS(bodies); i++) {
 		struct mq_error err = {};
 
-		assert_int_equal(beat_error(f, a, bodies[i], &changed, &err), -EBADMSG);
+		assert_int_equal(beat_error(f, a, bodies[i], &result, &err), -EBADMSG);
 		assert_true(err.text[0]);
 	}
 	assert_string_equal(ids(f, "g"), "nobody");
@@ -410,6 +716,17 @@ int main(void)
 		CTEST(the_set_of_topics_counts_as_a_change_a_newer_version_does_not),
 		CTEST(codes_are_worked_out_from_the_expression_when_they_are_missing),
 		CTEST(broadcasting_groups_hear_nothing),
+		CTEST(a_silenced_group_hears_of_closed_channels_only),
+		CTEST(members_are_told_when_a_stranger_unregisters),
+		CTEST(what_each_member_subscribes_to_is_remembered),
+		CTEST(all_members_may_change_one_after_the_other),
+		CTEST(a_quarrel_that_goes_on_is_not_told_again),
+		CTEST(lines_about_quarrels_are_few_and_count_what_was_left_out),
+		CTEST(with_strict_subscription_a_member_that_differs_is_refused),
+		CTEST(with_strict_subscription_a_group_changes_when_all_do),
+		CTEST(names_and_counts_are_bounded),
+		CTEST(what_one_client_names_is_bounded),
+		CTEST(nothing_is_left_of_clients_that_come_and_go),
 		CTEST(a_group_or_the_broker_can_silence_notices),
 		CTEST(a_heartbeat_creates_the_group_and_its_retry_topic),
 		CTEST(the_retry_topic_of_ordered_topics_is_ordered),

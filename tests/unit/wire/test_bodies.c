@@ -274,10 +274,12 @@ static void connections_and_subscriptions_look_like_apaches(void **state)
 
 	mq_json_begin(&w, out);
 	mq_json_open_array(&w);
+	mq_json_open_object(&w);
 	mq_connection_write(&w, &(struct mq_connection){ .address = MQ_SLICE("127.0.0.1:52304"),
 							 .client_id = MQ_SLICE("10.0.0.1@held"),
 							 .language = MQ_JAVA,
 							 .version = 513 });
+	mq_json_close_object(&w);
 	mq_subscription_write(&w, &(struct mq_subscription_text){ .topic = MQ_SLICE("Golden"),
 								  .sub_string = MQ_SLICE("tagA"),
 								  .expression_type = MQ_SLICE("TAG"),

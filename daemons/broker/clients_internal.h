@@ -1,0 +1,82 @@
+/* What clients.c and clients_show.c know of each other; nobody else includes this.
+ *
+ * Two tables of parties (groups of producers, groups of consumers), one of clients (connections that sent a heartbeat); a
+ * member is one client in one party. All of it is protected by clients.lock. */
+#pragma once
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "daemons/broker/clients.h"
+#include "daemons/broker/subscriptions.h"
+
+enum party_kind { PARTY_PRODUCERS, PARTY_CONSUMERS, PARTY_N };
+
+struct party;
+
+/* A connection that sent a heartbeat. */
+struct client {
+	uint64_t id;          /* of the connection */
+	struct mq_conn *conn; /* ref */
+	char *client_id;      /* owned */
+	char address[MQ_HOST_TEXT_MAX];
+	uint8_t language;     /* enum mq_language */
+	int16_t version;
+	unsigned n_members;
+	size_t n_said;        /* bytes of the sets and names of its members */
+	LIST_HEAD(, member) members;
+	UT_hash_handle hh, by_name; /* by_name: the last of those with the same client_id */
+};
+
+struct member_key {
+	struct client *client; /* borrowed: it outlives its members */
+	struct party *party;   /* borrowed: it goes with its last member */
+};
+
+struct member {
+	struct member_key key;
+	int64_t seen_at_ms;   /* monotonic: last heartbeat that named the party */
+	bool has_said;        /* what it subscribes to; set is NULL until then */
+	struct sub_set *set;  /* borrowed from the party's sets, which count it; NULL for producers */
+	LIST_ENTRY(member) by_client;
+	TAILQ_ENTRY(member) by_party;
+	UT_hash_handle hh;
+};
+
+struct party {
+	enum party_kind kind;
+	TAILQ_HEAD(, member) members; /* in the order of joining */
+	unsigned n_members;
+	unsigned turn;                /* producers: who is asked next */
+	/* of consumers: */
+	enum mq_consume_type type;
+	enum mq_message_model model;
+	int from;
+	bool has_fingerprint;
+	int32_t fingerprint;
+	struct subscribed *subscribed; /* owned; what pulls go by */
+	size_t subscribed_bytes;
+	struct sub_set_list sets;      /* owned; of its members, no two equal, none without a member */
+	unsigned n_sets;               /* more than one: the members differ */
+	bool is_quarrelling;           /* and that was said */
+	UT_hash_handle hh;
+	size_t n_name;
+	char name[];
+};
+
+struct clients {
+	struct broker *broker;           /* borrowed */
+	pthread_rwlock_t lock;           /* protects the next */
+	struct party *parties[PARTY_N];  /* owned, by name */
+	struct client *clients;          /* owned, by connection */
+	struct client *names;            /* borrowed from clients, by client_id */
+	struct member *members;          /* owned, by client and party */
+	size_t n_bytes;                  /* of all these */
+	int64_t quarrels_since_ms;       /* monotonic; of the lines about members that differ */
+	unsigned n_quarrels, n_quarrels_left_out;
+	int32_t opaque;                  /* of pushes; atomic, only its changing matters */
+};
+
+/* Lock held. NULL: none. */
+struct party *party_find(struct clients *c, enum party_kind kind, struct mq_slice name);
+struct client *client_find_name(struct clients *c, struct mq_slice client_id);
