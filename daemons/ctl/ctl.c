@@ -12,6 +12,7 @@ const struct verb *const verbs[] = {
 	&verb_topic_describe,
 	&verb_topic_delete,
 	&verb_group_list,
+	&verb_group_describe,
 	&verb_group_lag,
 	&verb_cluster,
 	&verb_ping,

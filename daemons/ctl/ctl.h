@@ -25,7 +25,7 @@ struct ctl {
 
 /* Of the verbs' tables. */
 extern const struct verb verb_send, verb_tail, verb_topic_create, verb_topic_list, verb_topic_describe,
-	verb_topic_delete, verb_group_list, verb_group_lag, verb_cluster, verb_ping, verb_bench_produce,
+	verb_topic_delete, verb_group_list, verb_group_describe, verb_group_lag, verb_cluster, verb_ping, verb_bench_produce,
 	verb_bench_consume, verb_bench_e2e;
 extern const struct verb *const verbs[];
 extern const unsigned n_verbs;

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/buffer.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "libmq/base/bytes.h"
@@ -21,6 +22,19 @@ static const struct mq_slice language_names[MQ_LANGUAGES] = {
 	[MQ_GO] = MQ_SLICE("GO"),         [MQ_PHP] = MQ_SLICE("PHP"),       [MQ_OMS] = MQ_SLICE("OMS"),
 	[MQ_RUST] = MQ_SLICE("RUST"),     [MQ_NODE_JS] = MQ_SLICE("NODE_JS"),
 };
+
+/* From 4.0.0 on each release has two ordinals, and each minor version ten releases, whether they came out or not. */
+const char *mq_version_name(int version, char ret[MQ_VERSION_NAME_MAX])
+{
+	enum { V4_0_0_SNAPSHOT = 212, V5_9_9 = 611 };
+	unsigned n = (unsigned)(version - V4_0_0_SNAPSHOT);
+
+	if (version < V4_0_0_SNAPSHOT || version > V5_9_9)
+		snprintf(ret, MQ_VERSION_NAME_MAX, "%d", version);
+	else
+		snprintf(ret, MQ_VERSION_NAME_MAX, "V%u_%u_%u%s", 4 + n / 200, n / 20 % 10, n / 2 % 10, n % 2 ? "" : "_SNAPSHOT");
+	return ret;
+}
 
 const char *mq_language_name(unsigned language)
 {

@@ -26,6 +26,10 @@ enum {
 };
 
 #define MQ_VERSION_DESC "V5_5_0"
+enum { MQ_VERSION_NAME_MAX = 24 };
+/* Name of a version as peers announce it (MQVersion.Version), "V4_9_8" or "V5_0_0_SNAPSHOT"; the number as text for those before
+ * 4.0.0 and beyond 5.9.9. Returns ret. */
+const char *mq_version_name(int version, char ret[MQ_VERSION_NAME_MAX]);
 
 struct mq_field {
 	struct mq_slice name, value;

@@ -434,6 +434,82 @@ static void members_share_the_queues_and_commit(void **state)
 	assert_string_equal(run->out, "shared 8 0\n");
 }
 
+/* A consumer that says in its heartbeat what it subscribes to. */
+static struct harness_peer *describe_join(const char *client, const char *subscriptions)
+{
+	struct harness_peer *p = harness_connect_tcp(daemon_);
+	struct mq_command cmd;
+	char body[1024];
+
+	snprintf(body, sizeof body, "{\"clientID\":\"%s\",\"consumerDataSet\":[{\"groupName\":\"described\",\"subscriptionDataSet\":[%s]}]}", client,
+		 subscriptions);
+	harness_request(&cmd, MQ_HEART_BEAT, NULL);
+	cmd.version = 409;
+	cmd.body = mq_slice_of(body);
+	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+	return p;
+}
+
+static void assert_row(json_t *rows, size_t i, const char *client, const char *topic, const char *expression, const char *differs)
+{
+	json_t *row = json_array_get(rows, i);
+
+	assert_non_null(row);
+	assert_string_equal(json_string_value(json_object_get(row, "clientId")), client);
+	assert_string_equal(json_string_value(json_object_get(row, "topic")), topic);
+	if (expression)
+		assert_string_equal(json_string_value(json_object_get(row, "expression")), expression);
+	else
+		assert_true(json_is_null(json_object_get(row, "expression")));
+	assert_string_equal(json_string_value(json_object_get(row, "differs")), differs);
+	assert_string_equal(json_string_value(json_object_get(row, "version")), "V4_9_8");
+	assert_int_equal(strncmp(json_string_value(json_object_get(row, "address")), "127.0.0.1:", 10), 0);
+}
+
+static void a_group_is_described_with_who_differs(void **state)
+{
+	struct harness_peer *a = describe_join("a", "{\"topic\":\"T\",\"subString\":\"x || y\"},{\"topic\":\"U\",\"subString\":\"*\"}");
+	struct harness_peer *b = describe_join("b", "{\"topic\":\"T\",\"subString\":\"y||x\"},{\"topic\":\"U\"}"), *c;
+	json_t *rows = json_of(assert_ok(mqctl("group", "describe", "described", "-o", "json")));
+	int64_t until = milliseconds() + HARNESS_DEADLINE_MS;
+	const struct run *run;
+
+	assert_int_equal(json_array_size(rows), 4);
+	assert_row(rows, 0, "a", "T", "x || y", "no");
+	assert_row(rows, 1, "a", "U", "*", "no");
+	assert_row(rows, 2, "b", "T", "x || y", "no");
+	assert_row(rows, 3, "b", "U", "*", "no");
+	json_decref(rows);
+	run = assert_ok(mqctl("group", "describe", "described", "-o", "table"));
+	assert_null(strstr(run->out, "the members differ"));
+
+	c = describe_join("c", "{\"topic\":\"T\",\"subString\":\"x\"}");
+	rows = json_of(assert_ok(mqctl("group", "describe", "described", "-o", "json")));
+	assert_int_equal(json_array_size(rows), 6);
+	assert_row(rows, 0, "a", "T", "x || y", "no"); /* as most have it */
+	assert_row(rows, 3, "b", "U", "*", "no");
+	assert_row(rows, 4, "c", "T", "x", "yes");
+	assert_row(rows, 5, "c", "U", NULL, "yes");
+	json_decref(rows);
+	run = assert_ok(mqctl("group", "describe", "described", "-o", "table"));
+	assert_non_null(strstr(run->out, "the members differ in what they subscribe to"));
+
+	/* Two against each other: nobody is in the right. */
+	harness_close(b);
+	while (members_of("described") > 2)
+		assert_true(milliseconds() < until);
+	rows = json_of(assert_ok(mqctl("group", "describe", "described", "-o", "json")));
+	assert_int_equal(json_array_size(rows), 4);
+	assert_row(rows, 0, "a", "T", "x || y", "yes");
+	assert_row(rows, 1, "a", "U", "*", "yes");
+	assert_row(rows, 2, "c", "T", "x", "yes");
+	assert_row(rows, 3, "c", "U", NULL, "yes");
+	json_decref(rows);
+	harness_close(a);
+	harness_close(c);
+	assert_error(mqctl("group", "describe", "nobody-there"), 66, "nobody-there has no members");
+}
+
 static void a_group_goes_on_where_it_was(void **state)
 {
 	const struct run *run;
@@ -693,6 +769,7 @@ int main(void)
 		cmocka_unit_test(tail_filters_by_properties),
 		cmocka_unit_test(tail_follows_over_a_restart_of_the_broker),
 		cmocka_unit_test(members_share_the_queues_and_commit),
+		cmocka_unit_test(a_group_is_described_with_who_differs),
 		cmocka_unit_test(a_group_goes_on_where_it_was),
 		cmocka_unit_test(topics_are_created_listed_described_and_deleted),
 		cmocka_unit_test(a_name_that_is_not_allowed_is_told),

@@ -100,6 +100,19 @@ static void languages_unknown_to_us_are_other_and_absent_is_java(void **state)
 	}
 }
 
+static void versions_have_names(void **state)
+{
+	static const struct {
+		int version;
+		const char *name;
+	} known[] = { { 513, "V5_5_0" }, { 409, "V4_9_8" }, { 412, "V5_0_0_SNAPSHOT" }, { 479, "V5_3_3" }, { 212, "V4_0_0_SNAPSHOT" },
+		      { 233, "V4_1_0" }, { 611, "V5_9_9" }, { 612, "612" }, { 211, "211" }, { 0, "0" }, { -7, "-7" } };
+	char name[MQ_VERSION_NAME_MAX];
+
+	for (unsigned i = 0; i < N_ELEMENTS(known); i++)
+		assert_string_equal(mq_version_name(known[i].version, name), known[i].name);
+}
+
 static void of_duplicates_the_last_wins(void **state)
 {
 	DECODE("{\"code\":1,\"code\":2,\"extFields\":{\"a\":\"1\",\"b\":\"2\",\"a\":\"3\"}}");
@@ -393,6 +406,7 @@ int main(void)
 		cmocka_unit_test(escapes_are_undone_in_place),
 		cmocka_unit_test(what_fastjson_tolerates_is_tolerated),
 		cmocka_unit_test(languages_unknown_to_us_are_other_and_absent_is_java),
+		cmocka_unit_test(versions_have_names),
 		cmocka_unit_test(of_duplicates_the_last_wins),
 		cmocka_unit_test(broken_json_headers_are_refused_with_a_sentence),
 		cmocka_unit_test(nesting_and_fields_are_bounded),
