@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Raw requests to a NameServer and a broker, for answers that no client library shows whole.
 
-  probe.py ports                                  prints a free port, the ones 8, 10 and 11 above it free too
+  probe.py ports [PAIRS]                          prints a free port, the ones 8, 10 and 11 above it free too; and so 20 above, …
   probe.py wait HOST:PORT [--pid-files FILE...]   until the NameServer knows a broker that serves
   probe.py gone HOST:PORT                         until the NameServer knows no broker
   probe.py topics HOST:PORT TOPIC...              makes topics with 4 queues and waits for their routes
@@ -87,10 +87,10 @@ def is_free(port):
             return False
 
 
-def free_ports():
-    """Of the NameServer; the broker's is 10 above, with its second port (- 2) and Apache's replication (+ 1)."""
-    for base in random.sample(range(27000, 32000, 20), 250):
-        if all(is_free(base + i) for i in (0, 8, 10, 11)):
+def free_ports(pairs):
+    """Of the first NameServer; its broker's is 10 above, with its second port (- 2) and Apache's replication (+ 1)."""
+    for base in random.sample(range(27000, 32000, 20 * pairs), 5000 // (20 * pairs)):
+        if all(is_free(base + 20 * pair + i) for pair in range(pairs) for i in (0, 8, 10, 11)):
             return base
     sys.exit("probe.py: no free ports between 27000 and 32000")
 
@@ -497,8 +497,8 @@ def run(namesrv):
 
 
 def main():
-    if sys.argv[1:] == ["ports"]:
-        print(free_ports())
+    if len(sys.argv) in (2, 3) and sys.argv[1] == "ports":
+        print(free_ports(int(sys.argv[2]) if len(sys.argv) == 3 else 1))
     elif len(sys.argv) >= 3 and sys.argv[1] == "wait":
         wait(sys.argv[2], sys.argv[4:])
     elif len(sys.argv) == 3 and sys.argv[1] == "gone":

@@ -1,116 +1,146 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.function.Consumer;
 
 /**
  * Drives an unmodified rocketmq-client through the cases: `java Interop HOST:PORT PREFIX [CASE...]`.
  *
  * Each case prints `case NAME: what came of it`, comparable between servers, and `ok - NAME` or `not ok - NAME: why`. Exit
  * status 1 when a case failed.
+ *
+ * Cases mostly wait, so the classes of cases run side by side; those of one class run one after another. What a broker has only one of
+ * (a system topic whose messages are counted, say) belongs to one class.
  */
 public final class Interop {
 	interface Case {
 		void run(World w) throws Exception;
 	}
 
-	/** A case that mostly waits: it starts before the others, runs beside them, and its lines come last. */
+	/** A case that waits long for something: it runs beside those of its class, too, and its lines come last. */
 	interface Aside extends Case {
 	}
 
-	private static final long CASE_DEADLINE_S = 60;
-	private static final long ASIDE_DEADLINE_S = 180;
+	private static final long CASE_DEADLINE_S = 180;
+	private static final int AT_A_TIME = 5; /* classes; more, and on two cores answers come later than clients wait for them */
 
-	private static Map<String, Case> cases() {
-		Map<String, Case> all = new LinkedHashMap<>();
+	private static final List<Consumer<Map<String, Case>>> CLASSES = List.of(
+			SendCases::addTo,
+			PullCases::addTo,
+			FilterCases::addTo,
+			QueryCases::addTo,
+			RefusalCases::addTo,
+			PushCases::addTo,
+			TransactionCases::addTo,
+			RetryCases::addTo,
+			DelayCases::addTo,
+			RequestCases::addTo,
+			ResetCases::addTo);
 
-		SendCases.addTo(all);
-		PullCases.addTo(all);
-		FilterCases.addTo(all);
-		QueryCases.addTo(all);
-		RefusalCases.addTo(all);
-		PushCases.addTo(all);
-		TransactionCases.addTo(all);
-		RetryCases.addTo(all);
-		DelayCases.addTo(all);
-		RequestCases.addTo(all);
-		ResetCases.addTo(all);
-		return all;
+	/** What a case printed, and whether it passed. */
+	private static final class Result {
+		final String lines;
+		final boolean passed;
+
+		Result(String name, String outcomes, String why) {
+			passed = why == null;
+			lines = "case " + name + ": " + (passed ? outcomes : "failed") + "\n"
+					+ (passed ? "ok - " + name : "not ok - " + name + ": " + why);
+		}
 	}
 
-	/** A case that runs, or is to run. */
-	private static final class Run {
-		private final String name;
-		private final World world;
-		private final Thread thread;
-		private final FutureTask<?> task;
-		private final long deadlineS;
+	private static Result result(String name, Case c, World w) throws Exception {
+		FutureTask<?> task = new FutureTask<>(() -> {
+			c.run(w);
+			return null;
+		});
+		Thread thread = new Thread(task, "case " + name);
+		long start = System.nanoTime();
+		String why = null;
 
-		Run(String name, Case c, World world) {
-			this.name = name;
-			this.world = world;
-			task = new FutureTask<>(() -> {
-				c.run(world);
-				return null;
-			});
-			thread = new Thread(task, "case " + name);
-			thread.setDaemon(true);
-			deadlineS = c instanceof Aside ? ASIDE_DEADLINE_S : CASE_DEADLINE_S;
-			thread.start();
+		thread.setDaemon(true);
+		thread.start();
+		try {
+			task.get(CASE_DEADLINE_S, TimeUnit.SECONDS);
+		} catch (TimeoutException e) {
+			why = "not done after " + CASE_DEADLINE_S + " s";
+			for (StackTraceElement f : thread.getStackTrace())
+				System.err.println("\tat " + f);
+			task.cancel(true);
+		} catch (ExecutionException e) {
+			why = e.getCause().toString().split("\n")[0];
+			e.getCause().printStackTrace();
 		}
+		System.err.printf("%s took %.1f s%n", name, (System.nanoTime() - start) / 1e9);
+		return new Result(name, w.takeOutcomes(), why);
+	}
 
-		/** Waits for its end and prints its lines. */
-		boolean passes() throws Exception {
-			String why = null;
+	/** The cases of one class follow one another; beside them runs each that waits long. */
+	private static void start(Map<String, Case> cases, World w, ExecutorService classes, List<Future<Result>> results,
+			List<Future<Result>> asides) {
+		List<FutureTask<Result>> inTurn = new ArrayList<>();
 
-			try {
-				task.get(deadlineS, TimeUnit.SECONDS);
-			} catch (TimeoutException e) {
-				why = "not done after " + deadlineS + " s";
-				for (StackTraceElement f : thread.getStackTrace())
-					System.err.println("\tat " + f);
-				task.cancel(true);
-			} catch (ExecutionException e) {
-				why = e.getCause().toString().split("\n")[0];
-				e.getCause().printStackTrace();
+		cases.forEach((name, c) -> {
+			FutureTask<Result> run = new FutureTask<>(() -> result(name, c, w.view()));
+
+			if (c instanceof Aside) {
+				new Thread(run).start();
+				asides.add(run);
+			} else {
+				inTurn.add(run);
 			}
-			System.out.println("case " + name + ": " + (why == null ? world.takeOutcomes() : "failed"));
-			System.out.println(why == null ? "ok - " + name : "not ok - " + name + ": " + why);
-			return why == null;
-		}
+		});
+		classes.execute(() -> inTurn.forEach(FutureTask::run));
+		results.addAll(inTurn);
 	}
 
-	public static void main(String[] args) throws Exception {
+	private static boolean passes(String namesrv, String prefix, Set<String> wanted) throws Exception {
+		List<Future<Result>> results = new ArrayList<>();
+		List<Future<Result>> asides = new ArrayList<>();
+		ExecutorService classes = Executors.newFixedThreadPool(AT_A_TIME);
+		boolean allPass = true;
+
+		try (World w = new World(namesrv, prefix)) {
+			for (Consumer<Map<String, Case>> addTo : CLASSES) {
+				Map<String, Case> cases = new LinkedHashMap<>();
+
+				addTo.accept(cases);
+				if (!wanted.isEmpty())
+					cases.keySet().retainAll(wanted);
+				start(cases, w, classes, results, asides);
+			}
+			results.addAll(asides);
+			for (Future<Result> r : results) {
+				System.out.println(r.get().lines);
+				allPass &= r.get().passed;
+			}
+		}
+		return allPass;
+	}
+
+	public static void main(String[] args) {
 		if (args.length < 2) {
 			System.err.println("usage: java Interop HOST:PORT PREFIX [CASE...]");
 			System.exit(64);
 		}
-		Map<String, Case> cases = cases();
-		boolean allPass = true;
-
-		if (args.length > 2)
-			cases.keySet().retainAll(java.util.Set.of(java.util.Arrays.copyOfRange(args, 2, args.length)));
-
-		try (World w = new World(args[0], args[1])) {
-			List<Run> asides = new ArrayList<>();
-
-			cases.forEach((name, c) -> {
-				if (c instanceof Aside)
-					asides.add(new Run(name, c, w.view()));
-			});
-			for (Map.Entry<String, Case> c : cases.entrySet())
-				if (!(c.getValue() instanceof Aside))
-					allPass &= new Run(c.getKey(), c.getValue(), w.view()).passes();
-			for (Run aside : asides)
-				allPass &= aside.passes();
+		/* A client that a failed case, or a failed start, left running would keep the JVM. */
+		try {
+			System.exit(passes(args[0], args[1], Set.of(Arrays.copyOfRange(args, 2, args.length))) ? 0 : 1);
+		} catch (Exception e) {
+			e.printStackTrace();
+			System.exit(1);
 		}
-		/* A client that a failed case left running would keep the JVM. */
-		System.exit(allPass ? 0 : 1);
 	}
 }

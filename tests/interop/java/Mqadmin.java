@@ -193,7 +193,7 @@ public final class Mqadmin {
 				.collect(Collectors.joining("\n"));
 	}
 
-	public static void main(String[] args) throws Exception {
+	public static void main(String[] args) {
 		if (args.length != 2) {
 			System.err.println("usage: java Mqadmin HOST:PORT PREFIX");
 			System.exit(64);
@@ -202,6 +202,9 @@ public final class Mqadmin {
 
 		try (World w = new World(args[0], args[1])) {
 			mqadmin.run(w);
+		} catch (Exception e) {
+			e.printStackTrace();
+			System.exit(1); /* clients that still run would keep the JVM */
 		}
 		System.exit(mqadmin.allPass ? 0 : 1);
 	}

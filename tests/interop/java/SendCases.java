@@ -153,10 +153,8 @@ final class SendCases {
 
 	private static void transaction(World w) throws Exception {
 		String topic = w.topic("transaction", QUEUES);
-		TransactionMQProducer p = new TransactionMQProducer(w.name("transactions"));
+		TransactionMQProducer p = w.set(new TransactionMQProducer(w.name("transactions")), "transactions");
 
-		p.setNamesrvAddr(w.namesrv);
-		p.setInstanceName("transactions");
 		p.setTransactionListener(new TransactionListener() {
 			@Override
 			public LocalTransactionState executeLocalTransaction(Message m, Object arg) {

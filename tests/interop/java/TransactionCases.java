@@ -42,10 +42,8 @@ final class TransactionCases {
 	}
 
 	private static TransactionMQProducer producer(World w, String instance, TransactionListener listener) throws Exception {
-		TransactionMQProducer p = new TransactionMQProducer(w.name("undecided"));
+		TransactionMQProducer p = w.set(new TransactionMQProducer(w.name("undecided")), instance);
 
-		p.setNamesrvAddr(w.namesrv);
-		p.setInstanceName(instance);
 		p.setTransactionListener(listener);
 		p.start();
 		/* Only who has sent a heartbeat is asked, and it goes to brokers that the client has sent to. */

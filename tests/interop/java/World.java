@@ -39,7 +39,8 @@ final class World implements AutoCloseable {
 		Object run() throws Exception;
 	}
 
-	private static final long DEADLINE_MS = 30_000;
+	private static final long DEADLINE_MS = 60_000;
+	private static final int ANSWER_MS = 20_000; /* a busy machine answers late; a send that is given up would be sent twice */
 
 	final String namesrv;
 	final String broker;     /* address of the master */
@@ -57,7 +58,7 @@ final class World implements AutoCloseable {
 		this.namesrv = namesrv;
 		this.prefix = prefix;
 
-		admin = new DefaultMQAdminExt(prefix + "-admin");
+		admin = new DefaultMQAdminExt(prefix + "-admin", ANSWER_MS);
 		admin.setNamesrvAddr(namesrv);
 		admin.setInstanceName("admin");
 		admin.start();
@@ -131,18 +132,24 @@ final class World implements AutoCloseable {
 	/* ---- clients, not yet started ---- */
 
 	DefaultMQProducer producer(String instance) {
-		DefaultMQProducer p = new DefaultMQProducer(name("producers"));
+		return set(new DefaultMQProducer(name("producers")), instance);
+	}
 
+	<P extends DefaultMQProducer> P set(P p, String instance) {
 		p.setNamesrvAddr(namesrv);
 		p.setInstanceName(instance);
+		p.setSendMsgTimeout(ANSWER_MS);
+		p.setMqClientApiTimeout(ANSWER_MS);
 		return p;
 	}
 
+	/** Clients of one instance name would share connections and heartbeats with those of other cases. */
 	DefaultMQPushConsumer pushConsumer(String group, String instance) {
 		DefaultMQPushConsumer c = new DefaultMQPushConsumer(name(group));
 
 		c.setNamesrvAddr(namesrv);
-		c.setInstanceName(instance);
+		c.setInstanceName(group + "-" + instance);
+		c.setMqClientApiTimeout(ANSWER_MS);
 		c.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
 		c.setConsumeThreadMin(4);
 		c.setConsumeThreadMax(4);
