@@ -9,8 +9,6 @@
 
 #include "storage/internal.h"
 
-enum { DUE_KEY_SIZE = 17 };
-
 static void due_key(char ret[DUE_KEY_SIZE], const struct store_due *due)
 {
 	ret = mq_put64(ret, (uint64_t)due->at_ms);
@@ -74,9 +72,9 @@ static void due_scan_end(struct store *s, int64_t first_ms)
 	s->due_from_ms = first_ms < s->due_noted_ms ? first_ms : s->due_noted_ms;
 }
 
-static int due_key_parse(struct mq_slice key, struct store_due *ret)
+int due_parse(struct mq_slice key, struct mq_slice value, struct store_due *ret)
 {
-	if (key.n != DUE_KEY_SIZE)
+	if (key.n != DUE_KEY_SIZE || key.p[8] != STORE_DUE_MESSAGE || value.n != 0)
 		return -EBADMSG;
 	*ret = (struct store_due){
 		.at_ms = (int64_t)mq_get64(key.p),
@@ -104,7 +102,7 @@ int store_due_scan(struct store *s, int64_t until_ms, unsigned max, store_on_due
 	append_unlock(s);
 	for (rocksdb_iter_seek(it, key, sizeof key); rocksdb_iter_valid(it);
 	     rocksdb_iter_next(it)) {
-		r = due_key_parse(iterator_key(it), &due);
+		r = due_parse(iterator_key(it), iterator_value(it), &due);
 		if (r < 0)
 			return r;
 		if (first_ms == INT64_MAX)

@@ -26,7 +26,8 @@ struct inspect_queue {
 /* What a check went through. */
 struct inspect_summary {
 	uint64_t n_families, n_spare_families; /* for messages; spare: made ahead, or left by a deleted queue */
-	uint64_t n_queues, n_records, record_bytes, n_index_rows, n_offset_rows, n_meta_rows, n_half_rows;
+	uint64_t n_queues, n_records, record_bytes, n_index_rows, n_offset_rows, n_meta_rows, n_half_rows,
+		n_due_rows;
 	uint64_t sequence, durable_sequence;
 	uint64_t n_faults;
 };

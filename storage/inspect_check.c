@@ -69,6 +69,16 @@ static void check_keys(struct inspect *in, const struct inspected_queue *q, cons
 		check_has_index_row(in, q, r, key);
 }
 
+/* Consumers are filtered by it. What waits in `due`, or waited there, has its time in place of it, which no hash reaches. */
+static void check_tag_hash(struct inspect *in, const struct inspected_queue *q, int64_t offset, int64_t tag_hash, const struct mq_record *r)
+{
+	struct mq_slice tags = mq_properties_get(r->properties, MQ_PROPERTY_TAGS);
+
+	if (tag_hash <= INT32_MAX && tag_hash != (tags.n > 0 ? mq_java_hash(tags) : 0))
+		fault(in, "%.*s/%d offset %lld: the tag hash is not that of its tag", MQ_FMT(q->q.topic), q->q.queue_id,
+		      (long long)offset);
+}
+
 /* The record's own members against the place where it was found. */
 static void check_record(struct inspect *in, const struct inspected_queue *q, int64_t offset, struct mq_slice value, int64_t *last_at_ms)
 {
@@ -96,6 +106,7 @@ static void check_record(struct inspect *in, const struct inspected_queue *q, in
 		fault(in, "%.*s/%d offset %lld: stored before the message in front of it", MQ_FMT(q->q.topic), q->q.queue_id,
 		      (long long)offset);
 	*last_at_ms = r.store_at_ms;
+	check_tag_hash(in, q, offset, (int64_t)mq_get64(value.p), &r);
 	if (r.physical_offset == locator_make(q->q.number, offset) && mq_slice_equal(r.topic, q->q.topic))
 		check_keys(in, q, &r);
 	in->sum.n_records++;
@@ -233,6 +244,39 @@ static int check_half(struct inspect *in, struct mq_error *err)
 	return inspect_status(in, it, "the half messages", err);
 }
 
+static void check_due_row(struct inspect *in, const struct store_due *due)
+{
+	_cleanup_(pinnedp) rocksdb_pinnableslice_t *row = NULL;
+	struct inspected_queue *q = due->locator < 0 ? NULL : inspect_queue_by_number(in, locator_queue(due->locator));
+	struct mq_record record;
+	size_t n;
+	int r;
+
+	r = check_fetch(in, due->locator, &row, &record);
+	if (r == STORE_NONE && q && due->kind == STORE_DUE_MESSAGE)
+		fault(in, "due: the message of locator %lld waits, but was dropped", (long long)due->locator);
+	else if (r < 0)
+		fault(in, "due: a row names locator %lld, where no message is", (long long)due->locator);
+	else if (r == 0 && due->kind == STORE_DUE_MESSAGE && (int64_t)mq_get64(rocksdb_pinnableslice_value(row, &n)) != due->at_ms)
+		fault(in, "due: the row of locator %lld has another time than the message", (long long)due->locator);
+}
+
+static int check_due(struct inspect *in, struct mq_error *err)
+{
+	_cleanup_(iteratorp) rocksdb_iterator_t *it = inspect_iterator(in, in->cf[CF_DUE]);
+
+	for (rocksdb_iter_seek_to_first(it); rocksdb_iter_valid(it); rocksdb_iter_next(it)) {
+		struct store_due due;
+
+		in->sum.n_due_rows++;
+		if (due_parse(iterator_key(it), iterator_value(it), &due) < 0)
+			fault(in, "due: a row is damaged");
+		else
+			check_due_row(in, &due);
+	}
+	return inspect_status(in, it, "what is due", err);
+}
+
 static int check_offsets(struct inspect *in, struct mq_error *err)
 {
 	_cleanup_(iteratorp) rocksdb_iterator_t *it = inspect_iterator(in, in->cf[CF_OFFSETS]);
@@ -298,6 +342,8 @@ int inspect_check(struct inspect *in, inspect_on_fault on_fault, void *user, str
 		r = check_index(in, err);
 	if (r == 0)
 		r = check_half(in, err);
+	if (r == 0)
+		r = check_due(in, err);
 	if (r == 0)
 		r = check_offsets(in, err);
 	*ret = in->sum;

@@ -314,6 +314,8 @@ int half_check(struct store *s, int64_t locator) _must_check_;
 int half_parse(struct mq_slice key, struct mq_slice value, struct store_half *ret) _must_check_; /* -EBADMSG */
 
 /* ---- due.c ---- */
+enum { DUE_KEY_SIZE = 17 };
+int due_parse(struct mq_slice key, struct mq_slice value, struct store_due *ret) _must_check_; /* -EBADMSG */
 void due_put(rocksdb_writebatch_t *batch, struct store *s, const struct store_due *due);
 void due_delete(rocksdb_writebatch_t *batch, struct store *s, const struct store_due *due);
 /* 0: the row is there; -ENOENT, -EIO. */

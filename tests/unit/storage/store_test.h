@@ -205,6 +205,7 @@ struct message_spec {
 	int64_t tag_hash;
 	size_t body_size; /* of a made-up body, when body is NULL */
 	bool is_half;
+	int64_t due_at_ms; /* 0: it is for now */
 };
 
 static inline void message_init(struct message *m, struct store_queue *q, const struct message_spec *spec)
@@ -239,6 +240,8 @@ static inline void message_init(struct message *m, struct store_queue *q, const 
 		.keys = mq_slice_of(spec->keys),
 		.uniq_key = mq_slice_of(spec->uniq_key),
 		.is_half = spec->is_half,
+		.due_kind = spec->due_at_ms ? STORE_DUE_MESSAGE : STORE_DUE_NONE,
+		.due_at_ms = spec->due_at_ms,
 	};
 	m->record.tail = (struct mq_slice){ m->tail, mq_record_encode_tail(&r, m->tail) };
 }

@@ -41,7 +41,9 @@ static void assert_fault(struct fixture *f, const char *sentence)
 		fail_msg("wanted: %s\ngot %d, %s", sentence, res.r, res.sentences);
 }
 
-/* Five messages with keys in T/0 (queue number 1), two in T/1, one half message, an offset, a row. */
+static const int64_t DUE_AT_MS = 1800000000000;
+
+/* Five messages with keys in T/0 (queue number 1), two in T/1, one half message (queue 3), one that waits (queue 4), an offset, a row. */
 static void fill(struct fixture *f)
 {
 	int64_t locator;
@@ -53,6 +55,7 @@ static void fill(struct fixture *f)
 	append(f, "T", 1, "x");
 	append(f, "T", 1, "y");
 	append_spec(f, &(struct message_spec){ .topic = "HALF", .body = "h", .is_half = true }, NULL);
+	append_spec(f, &(struct message_spec){ .topic = "LATER", .body = "l", .due_at_ms = DUE_AT_MS }, NULL);
 	assert_int_equal(store_offset_set(f->store, MQ_SLICE("G"), MQ_SLICE("T"), 0, 2), 0);
 	assert_int_equal(store_meta_put(f->store, "topic", MQ_SLICE("T"), MQ_SLICE("{}")), 0);
 }
@@ -120,16 +123,17 @@ static void a_good_store_is_in_order_and_stays_as_it_is(void **state)
 	assert_int_equal(res.r, 0);
 	assert_string_equal(res.sentences, "");
 	assert_int_equal(res.sum.n_faults, 0);
-	assert_int_equal(res.sum.n_queues, 3);
-	assert_int_equal(res.sum.n_records, 8);
+	assert_int_equal(res.sum.n_queues, 4);
+	assert_int_equal(res.sum.n_records, 9);
 	assert_int_equal(res.sum.n_index_rows, 15);
 	assert_int_equal(res.sum.n_offset_rows, 1);
 	assert_int_equal(res.sum.n_half_rows, 1);
+	assert_int_equal(res.sum.n_due_rows, 1);
 	assert_true(res.sum.sequence > 0 && res.sum.sequence == res.sum.durable_sequence);
 
 	assert_int_equal(inspect_open(&in, f->dir, &err), 0);
 	inspect_queues(in, count_queue, queues);
-	assert_string_equal(queues, "HALF/0 0-1 T/0 0-5 T/1 0-2 ");
+	assert_string_equal(queues, "HALF/0 0-1 LATER/0 0-1 T/0 0-5 T/1 0-2 ");
 	assert_int_equal(inspect_records(in, MQ_SLICE("T"), -1, count_record, &n_records, &err), 7);
 	assert_int_equal(inspect_records(in, MQ_SLICE("T"), 1, count_record, &n_records, &err), 2);
 	assert_int_equal(inspect_index(in, count_index, &n_index, &err), 15);
@@ -172,6 +176,7 @@ static void a_store_that_lived_is_in_order(void **state)
 {
 	struct fixture *f = *state;
 
+	f->cfg.due_topics = (const char *const[]){ "LATER", NULL };
 	f->cfg.max_families = 3;
 	f->cfg.delete_when_hour = -1;
 	f->cfg.retention_ms = 30000;
@@ -313,6 +318,14 @@ static void index_rows_that_name_no_message_are_found(void **state)
 
 	fixture_open(f);
 	raw(f, CF_INDEX, key, NULL);
+	index_row(row, f, "k1", now_ms, locator_make(1, 2));
+	row[3] ^= 1;
+	raw(f, CF_INDEX, key, &empty);
+	fixture_close(f);
+	assert_fault(f, "index: the row of locator 1099511627778 is filed under a wrong hour");
+
+	fixture_open(f);
+	raw(f, CF_INDEX, key, NULL);
 	raw(f, CF_INDEX, MQ_SLICE("short"), &empty);
 	fixture_close(f);
 	assert_fault(f, "index: a row of 5 bytes");
@@ -350,9 +363,89 @@ static void damaged_rows_are_found(void **state)
 	fixture_close(f);
 	assert_fault(f, "half: a transaction is open for locator 1099511627853, where no message is");
 	assert_fault(f, "offsets: a row is damaged");
-	assert_fault(f, "meta: the next queue number is 1, but queue 3 exists");
+	assert_fault(f, "meta: the next queue number is 1, but queue 4 exists");
 	assert_fault(f, "meta: the row of the counters is damaged");
 	assert_int_equal(check(f).sum.n_faults, 4);
+}
+
+/* Of a message that waits: where none is, at another time than it says, and such as no broker writes. */
+static void damaged_rows_of_what_is_due_are_found(void **state)
+{
+	static const struct {
+		int64_t at_ms, locator;
+		unsigned char kind;
+		const char *value, *sentence;
+	} rows[] = {
+		{ DUE_AT_MS, 4ll << QUEUE_OFFSET_BITS | 9, STORE_DUE_MESSAGE, "", "due: a row names locator 4398046511113, where no message is" },
+		{ DUE_AT_MS + 1, 4ll << QUEUE_OFFSET_BITS, STORE_DUE_MESSAGE, "",
+		  "due: the row of locator 4398046511104 has another time than the message" },
+		{ DUE_AT_MS, 4ll << QUEUE_OFFSET_BITS, 77, "", "due: a row is damaged" },
+		{ DUE_AT_MS, 4ll << QUEUE_OFFSET_BITS, STORE_DUE_MESSAGE, "value", "due: a row is damaged" },
+	};
+	struct fixture *f = *state;
+	char key[DUE_KEY_SIZE];
+
+	for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+		fixture_open(f);
+		fill(f);
+		mq_put64(mq_put8(mq_put64(key, (uint64_t)rows[i].at_ms), rows[i].kind), (uint64_t)rows[i].locator);
+		raw(f, CF_DUE, (struct mq_slice){ key, sizeof key }, &(struct mq_slice){ rows[i].value, strlen(rows[i].value) });
+		fixture_close(f);
+		assert_fault(f, rows[i].sentence);
+		empty_directory(f);
+	}
+}
+
+static void a_waiting_message_that_was_dropped_is_found(void **state)
+{
+	struct fixture *f = *state;
+	char name[] = META_QUEUE "\0\0\0\0\4", row[QUEUE_ROW_SIZE + 5];
+
+	fill(f);
+	memcpy(mq_put32(mq_put32(mq_put8(mq_put64(row, 1), FAMILY_OWN), queue_of(f, "LATER", 0)->family->number), 0), "LATER", 5);
+	raw(f, CF_META, (struct mq_slice){ name, sizeof name - 1 }, &(struct mq_slice){ row, sizeof row });
+	fixture_close(f);
+	assert_fault(f, "due: the message of locator 4398046511104 waits, but was dropped");
+}
+
+/* Rows of a family that nobody would ever read, or that a wrong consumer would get. */
+static void damaged_keys_of_records_are_found(void **state)
+{
+	_cleanup_(rocksdb_textp) char *text = NULL;
+	struct fixture *f = *state;
+	rocksdb_column_family_handle_t *cf;
+	char key[RECORD_KEY_SIZE], *value;
+	size_t n;
+
+	fill(f);
+	cf = queue_of(f, "T", 0)->family->cf;
+	record_key(key, 2, 7);
+	rocksdb_put_cf(f->store->db, f->store->write_options, cf, key, sizeof key, "x", 1, &text);
+	rocksdb_put_cf(f->store->db, f->store->write_options, cf, "short", 5, "x", 1, &text);
+	record_key(key, 1, 3);
+	value = rocksdb_get_cf(f->store->db, f->store->read_options[STORE_DISK], cf, key, sizeof key, &n, &text);
+	assert_non_null(value);
+	value[RECORD_VALUE_PREFIX - 1] ^= 1;
+	rocksdb_put_cf(f->store->db, f->store->write_options, cf, key, sizeof key, value, n, &text);
+	rocksdb_free(value);
+	assert_null(text);
+	fixture_close(f);
+	assert_fault(f, "records of queue 2, which does not live there");
+	assert_fault(f, "a key of 5 bytes, not 12");
+	assert_fault(f, "T/0 offset 3: the tag hash is not that of its tag");
+	assert_int_equal(check(f).sum.n_faults, 3);
+}
+
+static void a_queue_with_two_rows_is_found(void **state)
+{
+	struct fixture *f = *state;
+	char name[] = META_QUEUE "\0\0\0\0\2", row[QUEUE_ROW_SIZE + 1];
+
+	fill(f);
+	*mq_put32(mq_put32(mq_put8(mq_put64(row, 0), FAMILY_OWN), queue_of(f, "T", 1)->family->number), 0) = 'T';
+	raw(f, CF_META, (struct mq_slice){ name, sizeof name - 1 }, &(struct mq_slice){ row, sizeof row });
+	fixture_close(f);
+	assert_fault(f, "topic T queue 0 has two rows");
 }
 
 static void a_family_with_two_queues_is_found(void **state)
@@ -422,6 +515,10 @@ int main(void)
 		TEST(a_missing_last_record_is_found_by_its_index_rows),
 		TEST(index_rows_that_name_no_message_are_found),
 		TEST(damaged_rows_are_found),
+		TEST_CLOSED(damaged_rows_of_what_is_due_are_found),
+		TEST(a_waiting_message_that_was_dropped_is_found),
+		TEST(damaged_keys_of_records_are_found),
+		TEST(a_queue_with_two_rows_is_found),
 		TEST(a_family_with_two_queues_is_found),
 		TEST(a_queue_without_its_family_is_found),
 		TEST(a_damaged_queue_row_is_found),
