@@ -375,22 +375,15 @@ int64_t inspect_index(struct inspect *in, inspect_on_index each, void *user, str
 
 int inspect_accept_loss(const char *path, struct mq_error *err)
 {
-	struct inspect in = { .lock_fd = -1, .dir_fd = -1 };
+	_cleanup_(inspect_closep) struct inspect *in = NULL;
+	struct mq_error why;
 	int r;
 
-	if (snprintf(in.path, sizeof in.path, "%s", path) >= (int)sizeof in.path)
-		return mq_error_set(err, -ENAMETOOLONG, "the path of the store is too long");
-	r = inspect_lock(&in, err);
-	if (r == 0)
-		r = inspect_check_format(&in, err);
-	if (r == 0) {
-		r = durable_accept_loss(in.dir_fd);
-		if (r < 0)
-			(void)mq_error_set(err, r, "cannot change %s/durable: %s", path, strerror(-r));
-	}
-	if (in.lock_fd >= 0)
-		close(in.lock_fd);
-	if (in.dir_fd >= 0)
-		close(in.dir_fd);
-	return r;
+	r = inspect_open(&in, path, &why);
+	if (r == -EIO)
+		return mq_error_set(err, r, "%s; nothing here can repair that: restore a backup", why.text);
+	if (r < 0)
+		return mq_error_set(err, r, "%s", why.text);
+	r = durable_accept_loss(in->dir_fd);
+	return r < 0 ? mq_error_set(err, r, "cannot change %s/durable: %s", path, strerror(-r)) : 0;
 }

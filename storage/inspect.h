@@ -49,5 +49,5 @@ int64_t inspect_index(struct inspect *in, inspect_on_index each, void *user, str
 int inspect_check(struct inspect *in, inspect_on_fault on_fault, void *user, struct inspect_summary *ret, struct mq_error *err) _must_check_;
 
 /* Forgets how far the log was durable, so that a store whose log ends too early opens with what is left.
- * -ENOENT, -EBUSY, -EPROTO, -EIO. */
+ * -ENOENT, -EBUSY, -EPROTO; -EIO: it would not open for another reason, either, and nothing is changed. */
 int inspect_accept_loss(const char *path, struct mq_error *err) _must_check_;

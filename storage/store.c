@@ -275,6 +275,8 @@ static int store_open_database(struct store *s, struct opened *ret, bool *ret_is
 		}
 		s->db = rocksdb_open_column_families(s->options.db, path, (int)n, all, options, ret->cf, &text);
 		r = s->db ? 0 : store_rocksdb_error(err, path, text);
+		if (!s->db && strncmp(text, "Corruption", 10) == 0) /* only what repair --accept-loss can help with opens */
+			r = mq_error_set(err, r, "%s: %s; restore a backup", path, text);
 		if (!s->db && strstr(text, "No space left on device")) /* the name of the status, in every locale */
 			r = mq_error_set(err, -ENOSPC, "%s", text);
 	} else {

@@ -199,6 +199,27 @@ static void dump_index_row(void *user, int64_t store_at_ms, uint64_t hash, int64
 	printf(" %016" PRIx64 " %" PRId64 "\n", hash, locator);
 }
 
+struct wanted {
+	struct mq_slice topic;
+	int32_t queue_id; /* -1: any */
+	bool is_there;
+};
+
+static void match_queue(void *user, const struct inspect_queue *q)
+{
+	struct wanted *w = user;
+
+	w->is_there |= mq_slice_equal(q->topic, w->topic) && (w->queue_id < 0 || q->queue_id == w->queue_id);
+}
+
+static bool has_queue(struct inspect *in, struct mq_slice topic, int32_t queue_id)
+{
+	struct wanted w = { topic, queue_id, false };
+
+	inspect_queues(in, match_queue, &w);
+	return w.is_there;
+}
+
 static int do_dump(struct inspect *in, const struct args *a)
 {
 	struct mq_error err;
@@ -210,8 +231,19 @@ static int do_dump(struct inspect *in, const struct args *a)
 		int32_t queue_id = -1;
 
 		if (slash) {
+			char *end;
+			long id = strtol(slash + 1, &end, 10);
+
+			if (end == slash + 1 || *end || id < 0 || id > INT32_MAX) {
+				fprintf(stderr, "mq-store: '%s' is no queue id: say TOPIC or TOPIC/QUEUE\n", slash + 1);
+				return EXIT_USAGE;
+			}
 			topic.n = (size_t)(slash - a->records);
-			queue_id = (int32_t)strtol(slash + 1, NULL, 10);
+			queue_id = (int32_t)id;
+		}
+		if (!has_queue(in, topic, queue_id)) {
+			fprintf(stderr, "mq-store: nothing was stored in %s: 'mq-store dump' lists the queues\n", a->records);
+			return EXIT_NO_INPUT;
 		}
 		r = inspect_records(in, topic, queue_id, dump_record, NULL, &err);
 	} else if (a->index) {

@@ -506,6 +506,37 @@ static void a_flipped_byte_in_a_file_is_found(void **state)
 	assert_string_not_equal(res.sentences, "");
 }
 
+/* RocksDB opens no database whose files are ahead of a log that is damaged in its middle. */
+static void what_repair_cannot_mend_stays_as_it_is(void **state)
+{
+	struct fixture *f = *state;
+	struct mq_error err = {};
+	char path[200], before[1024], after[1024];
+	int durable;
+	ssize_t n;
+
+	fill(f);
+	flush_queue(f, "T", 0);
+	append(f, "T", 0, "in another log");
+	flush_queue(f, "T", 0);
+	fixture_close(f);
+	snprintf(path, sizeof path, "ls %s/db/*.log | head -n 1 | xargs truncate -s -30", f->dir);
+	assert_int_equal(system(path), 0);
+	snprintf(path, sizeof path, "%s/durable", f->dir);
+	durable = open(path, O_RDONLY);
+	n = pread(durable, before, sizeof before, 0);
+	assert_true(n > 0);
+
+	assert_int_equal(fixture_open_error(f, &err), -EIO);
+	assert_non_null(strstr(err.text, "restore a backup"));
+	assert_int_equal(check(f).r, -EIO);
+	assert_int_equal(inspect_accept_loss(f->dir, &err), -EIO);
+	assert_non_null(strstr(err.text, "restore a backup"));
+	assert_int_equal(pread(durable, after, sizeof after, 0), n);
+	assert_memory_equal(before, after, n);
+	close(durable);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -523,6 +554,7 @@ int main(void)
 		TEST(a_queue_without_its_family_is_found),
 		TEST(a_damaged_queue_row_is_found),
 		TEST(a_flipped_byte_in_a_file_is_found),
+		TEST(what_repair_cannot_mend_stays_as_it_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
