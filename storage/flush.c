@@ -38,8 +38,11 @@ int store_sync(struct store *s)
 
 void flush_enqueue(struct store *s, struct store_turn_list *turns)
 {
+	struct store_turn *turn;
 	LOCKED(&s->flush_lock);
 
+	STAILQ_FOREACH(turn, turns, link)
+		turn->waits = true;
 	STAILQ_CONCAT(&s->flush_wait, turns);
 	pthread_cond_signal(&s->flush_cond);
 }
@@ -52,11 +55,27 @@ void flush_wake_drain(struct store *s)
 	pthread_cond_signal(&s->flush_cond);
 }
 
-static void flush_release(struct store_turn_list *turns, int result)
+bool store_turn_each_waiting(struct store *s, struct store_turn *turn, void (*each)(struct store_op *op))
+{
+	struct store_op *op;
+	LOCKED(&s->flush_lock);
+
+	if (!turn->waits)
+		return false;
+	STAILQ_FOREACH(op, &turn->ops, link)
+		each(op);
+	return true;
+}
+
+static void flush_release(struct store *s, struct store_turn_list *turns, int result)
 {
 	struct store_turn *turn;
 	struct store_op *op;
 
+	pthread_mutex_lock(&s->flush_lock);
+	STAILQ_FOREACH(turn, turns, link)
+		turn->waits = false;
+	pthread_mutex_unlock(&s->flush_lock);
 	while ((turn = STAILQ_FIRST(turns))) {
 		STAILQ_REMOVE_HEAD(turns, link);
 		STAILQ_FOREACH(op, &turn->ops, link)
@@ -96,7 +115,7 @@ static void *flusher_main(void *user)
 		if (is_due)
 			next_ms = mq_mono_ms(&mq_clock_system) + interval_ms;
 		if (!STAILQ_EMPTY(&turns))
-			flush_release(&turns, store_sync(s));
+			flush_release(s, &turns, store_sync(s));
 		else if (is_due && atomic_load(&s->written_sequence) > atomic_load(&s->durable_sequence))
 			(void)store_sync(s); /* the state says it, and who appends next is told */
 		atomic_fetch_add(&s->flusher_progress, 1);

@@ -129,7 +129,9 @@ struct store {
 	struct offset_row *offsets;
 	TAILQ_HEAD(, offset_row) dirty_offsets;
 
-	pthread_mutex_t flush_lock; /* protects the next three */
+	_Atomic int64_t write_began_ms; /* monotonic; 0: no write is under way */
+
+	pthread_mutex_t flush_lock; /* protects the next three, and what turns in flush_wait say of waiting */
 	pthread_cond_t flush_cond;
 	struct store_turn_list flush_wait;
 	bool wants_drain, flusher_stops;

@@ -103,6 +103,7 @@ int store_write_locked(struct store *s, rocksdb_writebatch_t *batch)
 
 	if (atomic_load(&s->state) == STORE_FAILED)
 		return -EIO;
+	atomic_store_explicit(&s->write_began_ms, mq_mono_ms(s->cfg.clock), memory_order_relaxed);
 	r = s->cfg.hooks.before_write ? s->cfg.hooks.before_write(s->cfg.hooks.user) : 0;
 	if (r < 0) {
 		store_set_state(s, STORE_FAILED, "cannot write to %s: %s; nothing is written any more until restart", s->cfg.path,
@@ -113,6 +114,7 @@ int store_write_locked(struct store *s, rocksdb_writebatch_t *batch)
 	rocksdb_writebatch_data(batch, &n_bytes);
 	rocksdb_write(s->db, s->write_options, batch, &text);
 	rocksdb_writebatch_clear(batch);
+	atomic_store_explicit(&s->write_began_ms, 0, memory_order_relaxed);
 	if (text) {
 		atomic_store(&s->is_poisoned, true);
 		store_set_state(s, STORE_FAILED, "cannot write to %s: %s; nothing is written any more until restart", s->cfg.path, text);
@@ -137,6 +139,13 @@ int store_write(struct store *s, rocksdb_writebatch_t *batch)
 	if (r == 0 && s->cfg.sync_flush)
 		r = store_sync(s);
 	return r;
+}
+
+int64_t store_write_age_ms(struct store *s)
+{
+	int64_t began_ms = atomic_load_explicit(&s->write_began_ms, memory_order_relaxed);
+
+	return began_ms > 0 ? mq_mono_ms(s->cfg.clock) - began_ms : 0;
 }
 
 /* ---- threads ---- */

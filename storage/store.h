@@ -185,11 +185,18 @@ struct store_turn {
 	struct store_op *next_op; /* first op that was not looked at */
 	unsigned n_open;          /* ops without a result */
 	bool wants_sync;
+	bool waits;               /* for the flusher; its lock protects it */
 };
 
 void store_turn_init(struct store_turn *turn, void (*done)(struct store_turn *turn), void *user);
 void store_turn_add(struct store_turn *turn, struct store_op *op);
 void store_commit(struct store *store, struct store_turn *turn);
+/* With SYNC_FLUSH: calls each() for every op of a turn that is written and waits for the disk; places and results are known. False,
+ * and nothing is called, when it is not so far, or no longer. Between store_commit() and done(), on the thread that owns the turn.
+ * The flusher stands still meanwhile: each() must not call the store. */
+bool store_turn_each_waiting(struct store *store, struct store_turn *turn, void (*each)(struct store_op *op));
+/* How long the write to the database that is under way has taken so far, in ms; 0 when there is none. Any thread. */
+int64_t store_write_age_ms(struct store *store);
 
 /* ---- Reading ---- */
 

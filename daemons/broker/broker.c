@@ -104,6 +104,10 @@ int broker_reply_store(struct mq_request *req, int r)
 	struct broker *b = req->server;
 	char why[400];
 
+	if (r == -EBUSY)
+		return mq_reply_code(req, MQ_SYSTEM_BUSY,
+				     "[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while: for %" PRIi64
+				     " ms the disk has not taken what came before", config_get(&b->config, syncFlushTimeout));
 	if (r != -ENOSPC && r != -EIO)
 		return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", strerror(-r));
 	store_state_reason(b->store, why, sizeof why);

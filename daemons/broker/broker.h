@@ -105,6 +105,12 @@ struct broker_loop *broker_loop_of(struct broker *b, struct mq_conn *conn);
 struct broker_op {
 	struct store_op op;
 	void (*done)(struct broker_op *bop);
+	/* NULL: it waits for the disk as long as that takes. Else after syncFlushTimeout
+	 *   - late(bop) runs once when the op is written, its places known, but the disk does not have it; done(bop) follows when it has.
+	 *     The store must not be called from there;
+	 *   - done(bop) runs with result -EBUSY when the op could not even be written, which it then never is. */
+	void (*late)(struct broker_op *bop);
+	int64_t at_ms; /* loops.c's own: monotonic, when it came */
 };
 void broker_append(struct broker_loop *bl, struct broker_op *bop);
 /* So much waits for the disk that nothing should be added. Loop thread. */

@@ -21,7 +21,7 @@ struct broker_config {
 	int64_t fastListenPort; /* -1: none; after loading never 0 */
 	int64_t haListenPort;   /* after loading never 0 */
 	int flushDiskType, brokerRole, defaultMessageRequestMode;
-	int64_t flushIntervalCommitLog; /* ms */
+	int64_t flushIntervalCommitLog, syncFlushTimeout, osPageCacheBusyTimeOutMills; /* ms */
 	bool autoCreateTopicEnable, autoCreateSubscriptionGroup, clusterTopicEnable, brokerTopicEnable, traceOn,
 		traceTopicEnable;
 	bool longPollingEnable, enablePropertyFilter, rejectTransactionMessage, rejectPullConsumerEnable;

@@ -11,6 +11,7 @@
 #include "daemons/broker/handlers.h"
 #include "daemons/broker/message.h"
 #include "daemons/broker/recall.h"
+#include "daemons/broker/reply.h"
 #include "daemons/broker/stats.h"
 #include "daemons/broker/topics.h"
 #include "libmq/wire/fields.h"
@@ -175,10 +176,8 @@ int handle_recall_message(struct mq_request *req)
 	if (topics_get(b->topics, h.topic, &topic) < 0)
 		return mq_reply_code(req, MQ_TOPIC_NOT_EXIST,
 				     "recall failed, the topic[%.*s] not exist", MQ_FMT(h.topic));
-	if (broker_is_busy(broker_loop_of(b, req->conn)))
-		return mq_reply_code(req, MQ_SYSTEM_BUSY,
-				     "[OVERLOAD]system busy, start flow control for a while: the "
-				     "disk does not keep up");
+	if (reply_if_busy(req))
+		return 0;
 	o = calloc(1, sizeof *o);
 	if (!o)
 		return -ENOMEM;

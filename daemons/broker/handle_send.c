@@ -320,6 +320,7 @@ static int send_put_batch(struct send *s)
 }
 
 static void send_committed(struct broker_op *op);
+static void send_late(struct broker_op *op);
 
 static int send_append(struct send *s)
 {
@@ -328,6 +329,7 @@ static int send_append(struct send *s)
 	s->op.op.n_records = s->n_messages;
 	s->op.op.no_wait = !s->marks.wants_wait;
 	s->op.done = send_committed;
+	s->op.late = s->is_reply ? NULL : send_late;
 	broker_append(broker_loop_of(s->broker, s->req->conn), &s->op);
 	return MQ_REQUEST_PENDING;
 }
@@ -378,13 +380,13 @@ static int send_answer_reply(struct send *s, bool is_stored)
 	return mq_reply(s->req, &answer, NULL);
 }
 
-static int send_answer(struct send *s)
+static int send_answer(struct send *s, int code)
 {
 	_cleanup_(freep) char *ids = NULL;
 	char id[MQ_MESSAGE_ID_MAX], handle[RECALL_HANDLE_MAX];
 	struct mq_command answer;
 
-	mq_request_answer(s->req, &answer, MQ_SUCCESS);
+	mq_request_answer(s->req, &answer, code);
 	if (s->n_messages == 1) {
 		mq_message_id_encode(&s->broker->store_host, s->records[0].locator, id);
 	} else {
@@ -412,10 +414,31 @@ static void send_answered(void *arg)
 	if (s->is_reply)
 		send_answer_reply(s, true);
 	else
-		send_answer(s);
+		send_answer(s, MQ_SUCCESS);
 	free(s->records);
 	free(s->fault);
 	free(s);
+}
+
+static void send_count(const struct send *s)
+{
+	struct broker *b = s->broker;
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < s->n_messages; i++)
+		bytes += s->records[i].n_head + s->records[i].body.n + s->records[i].tail.n;
+	stats_put(b->stats, s->n_messages, bytes, (mq_mono_ns(b->clock) - s->began_ns) / 1000);
+}
+
+/* Stored and on its way to consumers, but the disk does not have it after syncFlushTimeout. Whoever sends again risks a second
+ * copy, so the answer tells where this one is; that it was answered, send_committed() sees by the request. */
+static void send_late(struct broker_op *op)
+{
+	struct send *s = (struct send *)((char *)op - offsetof(struct send, op));
+
+	mq_conn_release(s->req->conn, s->n_block);
+	send_answer(s, MQ_FLUSH_DISK_TIMEOUT);
+	s->req = NULL;
 }
 
 static void send_committed(struct broker_op *op)
@@ -424,14 +447,18 @@ static void send_committed(struct broker_op *op)
 	struct broker *b = s->broker;
 	struct mq_request *req = s->req;
 	int r = op->op.result;
-	uint64_t bytes = 0;
 
+	if (!req) { /* answered by send_late() */
+		if (r == 0)
+			send_count(s);
+		free(s->records);
+		free(s);
+		return;
+	}
 	/* Before the answer, which may be the last that holds the connection. */
 	mq_conn_release(req->conn, s->n_block);
 	if (r == 0) {
-		for (unsigned i = 0; i < s->n_messages; i++)
-			bytes += s->records[i].n_head + s->records[i].body.n + s->records[i].tail.n;
-		stats_put(b->stats, s->n_messages, bytes, (mq_mono_ns(b->clock) - s->began_ns) / 1000);
+		send_count(s);
 		/* As upstream: who made a topic by sending to it may ask a NameServer for its route next. */
 		if (!s->is_new_topic || mq_request_is_oneway(req) ||
 		    registrar_settle(b->registrar, mq_conn_loop(req->conn), send_answered, s) < 0)
@@ -640,8 +667,8 @@ static int send_begin(struct mq_request *req, const struct send_header *h)
 	struct group group;
 	int r = topics_get(b->topics, h->topic, &topic);
 
-	if (broker_is_busy(broker_loop_of(b, req->conn)))
-		return reply_busy(req);
+	if (reply_if_busy(req))
+		return 0;
 	if (r == 0 && topic.is_order && !(config_get(&b->config, brokerPermission) & PERM_WRITE))
 		return mq_reply_code(req, MQ_NO_PERMISSION, "the broker[%s] sending message is forbidden",
 				     b->config.brokerIP1);

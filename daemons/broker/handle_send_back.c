@@ -301,8 +301,8 @@ int handle_consumer_send_msg_back(struct mq_request *req)
 
 	if (back_header_decode(&h, &req->cmd, &err) < 0)
 		return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", err.text);
-	if (broker_is_busy(broker_loop_of(broker, req->conn)))
-		return reply_busy(req);
+	if (reply_if_busy(req))
+		return 0;
 	b = calloc(1, sizeof *b);
 	if (!b)
 		return -ENOMEM;

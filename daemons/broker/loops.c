@@ -21,6 +21,7 @@ enum {
 	/* Bytes of records that one loop may have under way. The budget of the loop (libmq/net) stops reading at twice as much:
 	 * before a disk that stands still gets that far, sends are refused and everything else is still served. */
 	BROKER_UNDER_WAY_MAX = 128 << 20,
+	BROKER_LATE_AGAIN_MS = 100, /* a turn that is late but not yet written is looked at again so soon */
 };
 
 struct broker_turn {
@@ -28,6 +29,8 @@ struct broker_turn {
 	struct broker_loop *loop; /* borrowed */
 	struct mq_post post;
 	bool is_busy; /* between store_commit() and the end of its completions; loop thread */
+	bool was_late; /* its ops were told */
+	int64_t committed_at_ms;
 };
 
 struct broker_loop {
@@ -38,6 +41,7 @@ struct broker_loop {
 	bool has_thread, was_told_to_stop; /* main thread */
 	unsigned gathering;                /* index of the turn that takes new ops */
 	struct broker_turn turns[BROKER_TURNS];
+	struct mq_timer late_timer; /* set while a turn is under way */
 
 	struct mq_post stop_post, ended_post;
 	void (*ended)(struct broker *b);
@@ -88,6 +92,87 @@ static struct broker_turn *loop_idle_turn(struct broker_loop *bl)
 	return NULL;
 }
 
+/* ---- Turns that take long ---- */
+
+static struct broker_op *op_of(struct store_op *op)
+{
+	return (struct broker_op *)((char *)op - offsetof(struct broker_op, op));
+}
+
+static void op_late(struct store_op *op)
+{
+	struct broker_op *bop = op_of(op);
+
+	if (bop->late && op->result == 0)
+		bop->late(bop);
+}
+
+/* Returns when to look again, INT64_MAX: never. */
+static int64_t turn_check(struct broker_loop *bl, struct broker_turn *t, int64_t now_ms)
+{
+	int64_t due_ms = t->committed_at_ms + config_get(&bl->broker->config, syncFlushTimeout);
+
+	if (!t->is_busy || t->was_late)
+		return INT64_MAX;
+	if (due_ms > now_ms)
+		return due_ms;
+	t->was_late = store_turn_each_waiting(bl->broker->store, &t->turn, op_late);
+	return t->was_late ? INT64_MAX : now_ms + BROKER_LATE_AGAIN_MS;
+}
+
+/* Ops that gathered behind turns that do not come back: they are not written yet, so they can still be refused. */
+static int64_t gathered_check(struct broker_loop *bl, int64_t now_ms)
+{
+	struct store_op_list all = STAILQ_HEAD_INITIALIZER(all), given_up = STAILQ_HEAD_INITIALIZER(given_up);
+	struct broker_turn *t = &bl->turns[bl->gathering];
+	int64_t limit_ms = config_get(&bl->broker->config, syncFlushTimeout), next_ms = INT64_MAX;
+	struct store_op *op;
+
+	STAILQ_CONCAT(&all, &t->turn.ops);
+	store_turn_init(&t->turn, turn_on_done, t);
+	while ((op = STAILQ_FIRST(&all))) {
+		int64_t due_ms = op_of(op)->at_ms + limit_ms;
+
+		STAILQ_REMOVE_HEAD(&all, link);
+		if (op_of(op)->late && due_ms <= now_ms) {
+			STAILQ_INSERT_TAIL(&given_up, op, link);
+			continue;
+		}
+		store_turn_add(&t->turn, op);
+		if (op_of(op)->late && due_ms < next_ms)
+			next_ms = due_ms;
+	}
+	while ((op = STAILQ_FIRST(&given_up))) {
+		STAILQ_REMOVE_HEAD(&given_up, link);
+		op->result = -EBUSY;
+		op_of(op)->done(op_of(op));
+	}
+	return next_ms;
+}
+
+static void loop_on_late(struct mq_timer *timer)
+{
+	struct broker_loop *bl = (struct broker_loop *)((char *)timer - offsetof(struct broker_loop, late_timer));
+	int64_t now_ms = mq_loop_mono_ms(bl->loop), next_ms = INT64_MAX;
+
+	for (unsigned i = 0; i < BROKER_TURNS; i++) {
+		int64_t at_ms = i == bl->gathering ? gathered_check(bl, now_ms) : turn_check(bl, &bl->turns[i], now_ms);
+
+		next_ms = at_ms < next_ms ? at_ms : next_ms;
+	}
+	/* Without memory for it, whoever waits gets its answer when the disk is done. */
+	if (next_ms < INT64_MAX)
+		(void)!mq_timer_set(bl->loop, timer, next_ms);
+}
+
+/* From now on somebody waits. */
+static void loop_watch(struct broker_loop *bl)
+{
+	if (bl->late_timer.slot == 0)
+		(void)!mq_timer_set(bl->loop, &bl->late_timer,
+				    mq_loop_mono_ms(bl->loop) + config_get(&bl->broker->config, syncFlushTimeout));
+}
+
 /* The end of an event round. Completions that run within store_commit() may have gathered again: they go at once, too. */
 static void loop_on_turn(struct mq_loop *loop, void *user)
 {
@@ -100,9 +185,15 @@ static void loop_on_turn(struct mq_loop *loop, void *user)
 		store_turn_init(&next->turn, turn_on_done, next);
 		bl->gathering = (unsigned)(next - bl->turns);
 		t->is_busy = true;
+		t->was_late = false;
+		t->committed_at_ms = mq_loop_mono_ms(loop);
 		atomic_fetch_add(&bl->broker->n_posts_due, 1);
 		store_commit(bl->broker->store, &t->turn);
+		if (t->is_busy)
+			loop_watch(bl);
 	}
+	if (!STAILQ_EMPTY(&bl->turns[bl->gathering].turn.ops))
+		loop_watch(bl);
 }
 
 bool broker_is_busy(const struct broker_loop *bl)
@@ -117,6 +208,7 @@ bool broker_is_busy(const struct broker_loop *bl)
 
 void broker_append(struct broker_loop *bl, struct broker_op *bop)
 {
+	bop->at_ms = mq_loop_mono_ms(bl->loop);
 	store_turn_add(&bl->turns[bl->gathering].turn, &bop->op);
 }
 
@@ -259,6 +351,7 @@ int broker_loop_new(struct broker_loop **ret, struct broker *b, unsigned index, 
 	bl->broker = b;
 	bl->stop_post.run = loop_on_stop;
 	bl->drain_tick.fire = loop_on_drain_tick;
+	bl->late_timer.fire = loop_on_late;
 	bl->ended_post.run = loop_on_ended;
 	for (unsigned i = 0; i < BROKER_TURNS; i++) {
 		bl->turns[i].loop = bl;

@@ -1,7 +1,9 @@
 #include "daemons/broker/reply.h"
 
 #include <event2/buffer.h>
+#include <inttypes.h>
 
+#include "daemons/broker/broker.h"
 #include "libmq/wire/codes.h"
 
 int reply_body(struct mq_request *req, struct evbuffer *body, int r)
@@ -30,8 +32,18 @@ int reply_bad_header(struct mq_request *req, const struct mq_error *err)
 	return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", err->text);
 }
 
-int reply_busy(struct mq_request *req)
+bool reply_if_busy(struct mq_request *req)
 {
-	return mq_reply_code(req, MQ_SYSTEM_BUSY,
-			     "[OVERLOAD]system busy, start flow control for a while: the disk does not keep up");
+	struct broker *b = req->server;
+	int64_t age_ms = store_write_age_ms(b->store);
+
+	if (age_ms > config_get(&b->config, osPageCacheBusyTimeOutMills))
+		mq_reply_code(req, MQ_SYSTEM_BUSY,
+			      "[REJECTREQUEST]system busy, start flow control for a while: a write to the disk has taken %" PRIi64 " ms so far", age_ms);
+	else if (broker_is_busy(broker_loop_of(b, req->conn)))
+		mq_reply_code(req, MQ_SYSTEM_BUSY,
+			      "[OVERLOAD]system busy, start flow control for a while: the disk does not keep up");
+	else
+		return false;
+	return true;
 }

@@ -12,5 +12,5 @@ int reply_body(struct mq_request *req, struct evbuffer *body, int r);
 int reply_ok_with_fields(struct mq_request *req);
 /* A request header that does not decode: SYSTEM_ERROR with the decoder's text, as upstream. */
 int reply_bad_header(struct mq_request *req, const struct mq_error *err);
-/* Nothing is to be stored now: broker_is_busy(). */
-int reply_busy(struct mq_request *req);
+/* Refuses with SYSTEM_BUSY, upstream's prefix and the reason when nothing is to be stored now. True: answered. */
+bool reply_if_busy(struct mq_request *req);

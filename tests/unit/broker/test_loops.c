@@ -1,4 +1,5 @@
 /* loops.c on a real store whose disk the test stops and lets go on. The test's thread turns the loop itself. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -67,6 +68,7 @@ static int fixture_setup(void **state)
 
 	f->broker.clock = &mq_clock_system;
 	f->broker.config.frameMaxLength = 1 << 20;
+	f->broker.config.syncFlushTimeout = 5000;
 	f->broker.holds = calloc(1, sizeof *f->broker.holds);
 	assert_non_null(f->broker.holds);
 	mq_loop_config_init(&loop);
@@ -224,6 +226,184 @@ static void too_much_under_way_is_said_until_it_is_done(void **state)
 	free(m);
 }
 
+/* ---- Turns that take long; the clock is the test's ---- */
+
+static _Atomic int64_t now_ms_ = 1000;
+
+static int64_t steered_mono(void *user)
+{
+	return now_ms_ * 1000000;
+}
+
+static int64_t steered_wall(void *user)
+{
+	return 1795000000000 + now_ms_;
+}
+
+static const struct mq_clock steered_ = { steered_wall, steered_mono, NULL };
+
+struct slow_message {
+	struct message m;
+	int n_late, result;
+	int64_t late_offset;
+};
+
+static void slow_done(struct broker_op *op)
+{
+	struct slow_message *s = (struct slow_message *)op;
+
+	s->m.n_done++;
+	s->result = op->op.result;
+}
+
+static void slow_late(struct broker_op *op)
+{
+	struct slow_message *s = (struct slow_message *)op;
+
+	s->n_late++;
+	s->late_offset = s->m.record.queue_offset;
+	assert_int_equal(s->m.n_done, 0);
+}
+
+static void slow_append(struct fixture *f, struct slow_message *s)
+{
+	message_append(f, &s->m, MQ_SLICE("x"));
+	s->m.op.done = slow_done;
+	s->m.op.late = slow_late;
+}
+
+/* Another loop on the same store, with a clock that the test steers. */
+static int slow_setup(void **state)
+{
+	struct fixture *f = *state;
+	struct mq_error err = {};
+
+	broker_loop_free(f->loop);
+	f->broker.clock = &steered_;
+	f->broker.config.syncFlushTimeout = 5000;
+	assert_int_equal(broker_loop_new(&f->loop, &f->broker, 0, &err), 0);
+	return 0;
+}
+
+static int slow_teardown(void **state)
+{
+	struct fixture *f = *state;
+	struct mq_error err = {};
+
+	broker_loop_free(f->loop);
+	f->broker.clock = &mq_clock_system;
+	assert_int_equal(broker_loop_new(&f->loop, &f->broker, 0, &err), 0);
+	return 0;
+}
+
+static void what_the_disk_does_not_have_in_time_is_told_once(void **state)
+{
+	struct fixture *f = *state;
+	struct slow_message s[2] = {};
+
+	fixture_stop_disk(f, true);
+	slow_append(f, &s[0]);
+	slow_append(f, &s[1]);
+	s[1].m.op.late = NULL; /* this one wants to wait */
+	turn(f);
+	now_ms_ += 4999;
+	turn(f);
+	assert_int_equal(s[0].n_late, 0);
+	now_ms_ += 1;
+	turn(f);
+	assert_int_equal(s[0].n_late, 1);
+	assert_int_equal(s[0].late_offset + 1, s[1].m.record.queue_offset); /* its place is known */
+	now_ms_ += 60000;
+	turn(f);
+	assert_int_equal(s[0].n_late, 1);
+	assert_int_equal(s[0].m.n_done, 0);
+	fixture_stop_disk(f, false);
+	turn_until_done(f, &s[1].m);
+	assert_int_equal(s[0].m.n_done, 1);
+	assert_int_equal(s[0].result, 0);
+	assert_int_equal(s[1].n_late, 0);
+}
+
+static void what_cannot_be_written_in_time_is_given_up(void **state)
+{
+	struct fixture *f = *state;
+	struct slow_message under_way[2] = {}, late = {}, patient = {}, fresh = {};
+	int64_t max = store_queue_max(f->queue);
+
+	fixture_stop_disk(f, true);
+	for (int i = 0; i < 2; i++) {
+		slow_append(f, &under_way[i]);
+		turn(f);
+	}
+	slow_append(f, &late); /* all turns are under way: these stay with the loop */
+	slow_append(f, &patient);
+	patient.m.op.late = NULL;
+	turn(f);
+	now_ms_ += 3000;
+	turn(f);
+	slow_append(f, &fresh);
+	turn(f);
+	assert_int_equal(late.m.n_done, 0);
+	now_ms_ += 2000;
+	turn(f);
+	assert_int_equal(late.m.n_done, 1);
+	assert_int_equal(late.result, -EBUSY);
+	assert_int_equal(late.n_late, 0);
+	assert_int_equal(under_way[0].n_late + under_way[1].n_late, 2);
+	assert_int_equal(patient.m.n_done + fresh.m.n_done, 0);
+	fixture_stop_disk(f, false);
+	turn_until_done(f, &fresh.m);
+	turn_until_done(f, &patient.m);
+	assert_int_equal(fresh.result, 0);
+	assert_int_equal(fresh.n_late, 0);
+	assert_int_equal(patient.result, 0);
+	assert_int_equal(store_queue_max(f->queue), max + 4); /* not the one that was given up */
+}
+
+/* When everything under way has been told already, too. */
+static void what_comes_to_a_disk_that_stands_still_is_given_up_in_time(void **state)
+{
+	struct fixture *f = *state;
+	struct slow_message under_way[2] = {}, later = {};
+
+	fixture_stop_disk(f, true);
+	for (int i = 0; i < 2; i++) {
+		slow_append(f, &under_way[i]);
+		turn(f);
+	}
+	now_ms_ += 5000;
+	turn(f);
+	assert_int_equal(under_way[0].n_late + under_way[1].n_late, 2);
+	now_ms_ += 60000;
+	turn(f);
+	slow_append(f, &later);
+	turn(f);
+	now_ms_ += 5000;
+	turn(f);
+	assert_int_equal(later.m.n_done, 1);
+	assert_int_equal(later.result, -EBUSY);
+	fixture_stop_disk(f, false);
+	turn_until_done(f, &under_way[1].m);
+}
+
+static void nothing_is_late_on_a_disk_that_keeps_up(void **state)
+{
+	struct fixture *f = *state;
+	struct slow_message s[3] = {};
+
+	for (int i = 0; i < 3; i++) {
+		slow_append(f, &s[i]);
+		turn_until_done(f, &s[i].m);
+		now_ms_ += 4000;
+	}
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(s[i].n_late, 0);
+		assert_int_equal(s[i].result, 0);
+	}
+}
+
+#define SLOW_TEST(name) cmocka_unit_test_setup_teardown(name, slow_setup, slow_teardown)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -231,6 +411,10 @@ int main(void)
 		cmocka_unit_test(a_loop_goes_on_while_the_disk_stands_still),
 		cmocka_unit_test(a_completion_may_append),
 		cmocka_unit_test(too_much_under_way_is_said_until_it_is_done),
+		SLOW_TEST(what_the_disk_does_not_have_in_time_is_told_once),
+		SLOW_TEST(what_cannot_be_written_in_time_is_given_up),
+		SLOW_TEST(what_comes_to_a_disk_that_stands_still_is_given_up_in_time),
+		SLOW_TEST(nothing_is_late_on_a_disk_that_keeps_up),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
