@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -94,6 +95,17 @@ static void lifecycle_on_watchdog(int fd, short what, void *user)
 		sd_notify(0, "WATCHDOG=1");
 }
 
+/* The soft limit of 1024 is for programs that use select(). */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit); /* if not: the listener says so when it runs out */
+}
+
 static int start_signals(struct lifecycle *l)
 {
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
@@ -140,6 +152,7 @@ int lifecycle_new(struct lifecycle **ret, struct mq_loop *loop, const struct lif
 	l->user = user;
 	l->signal_fd = -1;
 
+	raise_descriptor_limit();
 	r = start_signals(l);
 	if (r == 0)
 		r = start_watchdog(l);

@@ -14,7 +14,7 @@ struct lifecycle_events {
 	bool (*is_alive)(void *user);
 };
 
-/* On the main loop. Blocks the signals in the calling thread: call before other threads start. */
+/* On the main loop. Raises the soft limit of descriptors to the hard one. Blocks the signals in the calling thread: call before other threads start. */
 int lifecycle_new(struct lifecycle **ret, struct mq_loop *loop, const struct lifecycle_events *events, void *user,
 		  struct mq_error *err) _must_check_;
 struct lifecycle *lifecycle_free(struct lifecycle *l);
