@@ -44,17 +44,19 @@ probe = load_probe()
 # ---- one server ------------------------------------------------------------------------------
 
 class Server:
-    """A NameServer and a broker with an empty store; the figures are those of the broker."""
+    """A NameServer and a broker with an empty store; the figures are those of the broker. `name` is a kind of server, or that and
+    the heap of its broker: apache-4g."""
 
-    def __init__(self, kind, options, settings=""):
-        self.kind, self.options = kind, options
-        self.folder = os.path.join(options.folder, kind)
+    def __init__(self, name, options, settings=""):
+        self.kind, _, heap = name.partition("-")
+        self.options = options
+        self.folder = os.path.join(options.folder, self.kind)
         port = probe.free_ports()
         self.namesrv, self.broker = f"127.0.0.1:{port}", f"127.0.0.1:{port + 10}"
-        env = dict(os.environ, MQD_BUILD=options.build, APACHE_LIB=options.apache_lib(), APACHE_BROKER_JAVA=options.jvm,
-                   BROKER_SETTINGS=settings)
+        env = dict(os.environ, MQD_BUILD=options.build, APACHE_LIB=options.apache_lib(), BROKER_SETTINGS=settings,
+                   APACHE_BROKER_JAVA=options.jvm.format(heap=heap or options.heaps[0]))
         try:
-            subprocess.run([os.path.join(INTEROP, "servers.sh"), "start", kind, self.folder, str(port), str(port + 10)],
+            subprocess.run([os.path.join(INTEROP, "servers.sh"), "start", self.kind, self.folder, str(port), str(port + 10)],
                            env=env, check=True)
         except BaseException:
             self.stop()
@@ -170,7 +172,7 @@ def idle_connections(server, n):
 
 # ---- the command line ------------------------------------------------------------------------
 
-def add_arguments(parser, repetitions, seconds, warmup, outputs):
+def add_arguments(parser, repetitions, seconds, warmup, outputs, heaps=("1g",)):
     parser.add_argument("-l", "--list", action="store_true", help="list what there is to run")
     parser.add_argument("-r", "--repetitions", type=int, default=repetitions, metavar="N", help=f"default: {repetitions}")
     parser.add_argument("-s", "--seconds", type=float, default=seconds, help=f"of load for each figure; default: {seconds}")
@@ -181,8 +183,8 @@ def add_arguments(parser, repetitions, seconds, warmup, outputs):
     parser.add_argument("-B", "--build", default=os.path.join(TOP, "build-release"), help="release build; default: build-release")
     parser.add_argument("-o", "--output", default=".", metavar="DIR", help=f"where {outputs} go; default: here")
     parser.add_argument("-t", "--tmp", metavar="DIR", help="where the stores live: a real disk with some 30 GB free")
-    parser.add_argument("--heap", default="1g", help="of Apache's broker; default: 1g")
-    parser.add_argument("--jvm", help="all options of Apache's JVM, in place of those of its launcher")
+    parser.add_argument("--heap", dest="heaps", default=",".join(heaps), help=f"of Apache's broker; default: {','.join(heaps)}")
+    parser.add_argument("--jvm", default=JVM, help="all options of Apache's JVM, in place of those of its launcher; {heap} stands for the heap")
 
 
 def apache_lib():
@@ -190,12 +192,13 @@ def apache_lib():
 
 
 def finish_arguments(options):
+    options.heaps = options.heaps.split(",")
     if options.quick:
         options.repetitions, options.seconds, options.warmup = 1, 1, 0.25
+        options.heaps = options.heaps[:1]
     options.s, options.warmup_s = options.seconds, options.warmup
     options.seconds, options.warmup = f"{options.s * 1000:.0f}ms", f"{options.warmup * 1000:.0f}ms"
     options.build = os.path.realpath(options.build)
-    options.jvm = options.jvm or JVM.format(heap=options.heap)
     options.apache_lib = apache_lib
     return options
 
@@ -221,13 +224,19 @@ def release_build(build):
         sys.exit(f"{build} is a {options['buildtype']} build; only --buildtype=release is worth measuring")
 
 
+def tree_commit():
+    """Of the tree that this tool is of; None outside of a checkout."""
+    done = subprocess.run(["git", "-C", TOP, "describe", "--always", "--dirty", "--match="], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
 def describe(options):
     with open("/proc/cpuinfo", encoding="utf-8") as f:
         model = next((line.partition(":")[2].strip() for line in f if line.startswith("model name")), platform.machine())
     version = subprocess.run([os.path.join(options.build, "daemons", "broker", "mq-brokerd"), "--version"], capture_output=True,
                              text=True, check=True).stdout.split()
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
-    return {"date": datetime.date.today().isoformat(), "mqd": version[1], "apache": "5.5.0", "jvm": options.jvm,
+    return {"date": datetime.date.today().isoformat(), "mqd": version[1], "commit": tree_commit(), "apache": "5.5.0", "jvm": options.jvm.format(heap=options.heaps[0]),
             "machine": f"{os.cpu_count()} × {model}, {memory_gib:.0f} GiB, Linux {platform.release()}",
             "repetitions": options.repetitions, "seconds": options.s, "warmupSeconds": options.warmup_s,
             "loadAverage": os.getloadavg()}
@@ -257,6 +266,15 @@ def number(value):
 def write(options, name, text):
     with open(os.path.join(options.output, name), "w", encoding="utf-8") as f:
         f.write(text)
+
+
+def read_json(path):
+    """None when there is no such file."""
+    try:
+        with open(path, encoding="utf-8") as f:
+            return json.load(f)
+    except FileNotFoundError:
+        return None
 
 
 # ---- plots -----------------------------------------------------------------------------------
