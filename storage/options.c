@@ -137,9 +137,14 @@ rocksdb_options_t *store_options_family(const struct store_options *o, enum stor
 		rocksdb_options_set_write_buffer_size(f, clamp(o->write_buffer_bytes / 16, 1 * MIB, 8 * MIB));
 		break;
 	case FAMILY_INDEX:
-		/* Each file overlaps all others: the library's own levels, which rewrite a byte some ten times and not with each
-		 * file that comes. */
+		/* Files of several senders overlap; the library's levels rewrite a byte some ten times, but not with each file that
+		 * comes, and one sender's rows in order but once. Sixteen files at a time, since each merge goes through all that the
+		 * hour has on level 1. Six senders, 6 million messages of 128 B, CPU seconds in compactions and in all: four files
+		 * 4.9 and 22.8, sixteen 1.4 and 19.9, merged as the shared families are 2.5 and 19.7. One sender, us of CPU a
+		 * message in compactions: 0.09 to 0.19, 0.02, 0.38. A query looks into up to sixteen files more. */
 		rocksdb_options_set_write_buffer_size(f, clamp(o->write_buffer_bytes / 4, 1 * MIB, 64 * MIB));
+		rocksdb_options_set_level0_file_num_compaction_trigger(f, 16);
+		options_never_stall(f);
 		break;
 	case FAMILY_MIXED:
 		rocksdb_options_set_write_buffer_size(f, clamp(o->write_buffer_bytes / 4, 1 * MIB, 64 * MIB));
