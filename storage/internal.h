@@ -161,6 +161,7 @@ struct store {
 	_Atomic uint64_t bytes_free, bytes_total, bytes_on_disk, bytes_since_check;
 	_Atomic bool is_critical; /* so little space that not even an offset is written */
 	bool has_ballast;         /* keeper */
+	uint64_t bytes_at_tick;   /* keeper: bytes_written when it last looked */
 };
 
 /* A queue that grew in a round. */
