@@ -34,6 +34,26 @@ static void check_offset(struct mq_slice key)
 	must(group.n + 1 + topic.n + 1 + 4 == key.n);
 }
 
+/* The key alone, and as much of it as is too long for one as the value. */
+static void check_half(struct mq_slice all)
+{
+	struct mq_slice key = { all.p, all.n < 8 ? all.n : 8 }, value = { all.p + key.n, all.n - key.n };
+	struct store_half half;
+	int r = half_parse(key, value, &half);
+
+	must(r == 0 || r == -EBADMSG);
+}
+
+static void check_due(struct mq_slice key)
+{
+	struct store_due due;
+	int r = due_parse(key, MQ_SLICE(""), &due);
+
+	must(r == 0 || r == -EBADMSG);
+	if (r == 0)
+		must(due.kind != STORE_DUE_NONE);
+}
+
 static void check_family(struct mq_slice name)
 {
 	_cleanup_(freep) char *text = strndup(name.p, name.n);
@@ -61,6 +81,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	check_queue(fuzz_slice(data, size));
 	check_offset(fuzz_slice(data, size));
+	check_half(fuzz_slice(data, size));
+	check_due(fuzz_slice(data, size));
 	check_family(fuzz_slice(data, size));
 	check_keys(fuzz_slice(data, size));
 	return 0;
