@@ -299,6 +299,34 @@ static void pull_scan_ahead(struct pull *p)
 		p->stretch = stretch_unref(p->stretch);
 }
 
+static int pull_refuse_group(struct pull *p)
+{
+	return pull_refuse(p, MQ_SUBSCRIPTION_GROUP_NOT_EXIST, 0,
+			   "subscription group [%.*s] does not exist, " BROKER_FAQ, MQ_FMT(p->h.group));
+}
+
+/* Whether the group may read the queue: 1, or what the refusal returned. Done again when a pull that waited wakes: an administrator may
+ * have taken a permission, or the topic, away. */
+static int pull_check_access(struct pull *p)
+{
+	if (!p->group.consume_enable)
+		return pull_refuse(p, MQ_NO_PERMISSION, FORBIDDEN_GROUP,
+				   "subscription group no permission, %.*s", MQ_FMT(p->h.group));
+	if (topics_get(p->broker->topics, p->h.topic, &p->topic) < 0)
+		return pull_refuse(p, MQ_TOPIC_NOT_EXIST, 0,
+				   "topic[%.*s] not exist, apply first please! " BROKER_FAQ,
+				   MQ_FMT(p->h.topic));
+	if (!(p->topic.perm & PERM_READ))
+		return pull_refuse(p, MQ_NO_PERMISSION, FORBIDDEN_TOPIC,
+				   "the topic[%.*s] pulling message is forbidden", MQ_FMT(p->h.topic));
+	if (p->h.queue_id < 0 || p->h.queue_id >= p->topic.read_queues)
+		return pull_refuse(p, MQ_INVALID_PARAMETER, 0,
+				   "queueId[%d] is illegal, topic:[%.*s] topicConfig.readQueueNums:[%d] consumer:[/%s]",
+				   p->h.queue_id, MQ_FMT(p->h.topic), p->topic.read_queues,
+				   mq_conn_peer(p->req->conn)->text);
+	return 1;
+}
+
 static void pull_run(struct pull *p);
 
 static void pull_woken(struct hold_entry *e, enum hold_reason reason)
@@ -312,7 +340,10 @@ static void pull_woken(struct hold_entry *e, enum hold_reason reason)
 	}
 	p->may_hold = reason == HOLD_GREW;
 	p->has_waited = false;
-	pull_run(p);
+	if (groups_find(p->broker->groups, p->h.group, &p->group) < 0)
+		pull_refuse_group(p);
+	else if (pull_check_access(p) > 0)
+		pull_run(p);
 }
 
 static int64_t pull_hold_ms(const struct pull *p)
@@ -612,28 +643,9 @@ static int pull_check_subscription(struct pull *p)
 
 static int pull_check_topic(struct pull *p)
 {
-	if (!p->group.consume_enable)
-		return pull_refuse(p, MQ_NO_PERMISSION, FORBIDDEN_GROUP,
-				   "subscription group no permission, %.*s", MQ_FMT(p->h.group));
-	if (topics_get(p->broker->topics, p->h.topic, &p->topic) < 0)
-		return pull_refuse(p, MQ_TOPIC_NOT_EXIST, 0,
-				   "topic[%.*s] not exist, apply first please! " BROKER_FAQ,
-				   MQ_FMT(p->h.topic));
-	if (!(p->topic.perm & PERM_READ))
-		return pull_refuse(p, MQ_NO_PERMISSION, FORBIDDEN_TOPIC,
-				   "the topic[%.*s] pulling message is forbidden", MQ_FMT(p->h.topic));
-	if (p->h.queue_id < 0 || p->h.queue_id >= p->topic.read_queues)
-		return pull_refuse(p, MQ_INVALID_PARAMETER, 0,
-				   "queueId[%d] is illegal, topic:[%.*s] topicConfig.readQueueNums:[%d] consumer:[/%s]",
-				   p->h.queue_id, MQ_FMT(p->h.topic), p->topic.read_queues,
-				   mq_conn_peer(p->req->conn)->text);
-	return pull_check_subscription(p);
-}
+	int r = pull_check_access(p);
 
-static int pull_refuse_group(struct pull *p)
-{
-	return pull_refuse(p, MQ_SUBSCRIPTION_GROUP_NOT_EXIST, 0,
-			   "subscription group [%.*s] does not exist, " BROKER_FAQ, MQ_FMT(p->h.group));
+	return r <= 0 ? r : pull_check_subscription(p);
 }
 
 /* An unknown group is made at its first pull: a row in the store, so on a reader. */

@@ -410,6 +410,30 @@ static void a_held_pull_ends_with_its_time(void **state)
 	assert_true(milliseconds() - began_ms >= 290);
 }
 
+/* What an administrator did meanwhile holds for pulls that wait, too. */
+static void a_held_pull_is_refused_when_it_may_no_longer_read(void **state)
+{
+	struct harness_peer *p = *state, *other = harness_connect_tcp(daemon_);
+	const struct mq_command *answer;
+	int32_t opaque;
+
+	make_topic(other, "Shut", "1", "6");
+	send_ok(other, "Shut", "0", "", "x");
+	opaque = wait_for_message(p, "Shut", "1", "*", "60000");
+	make_topic(other, "Shut", "1", "2");
+	send_ok(other, "Shut", "0", "", "x");
+	answer = harness_answer(p, opaque);
+	harness_assert_answer(answer, MQ_NO_PERMISSION, "the topic[Shut] pulling message is forbidden");
+	assert_string_equal(harness_field(answer, "forbiddenType"), "3");
+
+	make_topic(other, "Gone", "1", "6");
+	send_ok(other, "Gone", "0", "", "x");
+	opaque = wait_for_message(p, "Gone", "1", "*", "500");
+	harness_assert_answer(harness_ask(other, MQ_DELETE_TOPIC_IN_BROKER, "topic", "Gone", NULL), MQ_SUCCESS, NULL);
+	harness_assert_answer(harness_answer(p, opaque), MQ_TOPIC_NOT_EXIST, "topic[Gone] not exist, apply first please! " FAQ);
+	harness_close(other);
+}
+
 static void a_message_that_does_not_match_lets_the_pull_wait_on(void **state)
 {
 	struct harness_peer *p = *state, *other = harness_connect_tcp(daemon_);
@@ -660,6 +684,7 @@ int main(void)
 		TEST(the_first_message_of_a_queue_wakes_too),
 		TEST(many_held_pulls_of_one_connection_are_answered),
 		TEST(a_held_pull_ends_with_its_time),
+		TEST(a_held_pull_is_refused_when_it_may_no_longer_read),
 		TEST(a_message_that_does_not_match_lets_the_pull_wait_on),
 		TEST(a_pull_that_only_skipped_moves_on_in_the_end),
 		TEST(a_closed_connection_takes_its_held_pulls_along),
