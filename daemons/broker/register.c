@@ -346,7 +346,9 @@ static void namesrv_on_registered_one(int r, const struct mq_command *answer, co
 	n->n_done++;
 	if (r == -ECANCELED)
 		return;
-	if (!namesrv_judge(n, r, answer, why) && r == 0) /* it lives, but does not know us */
+	if (namesrv_judge(n, r, answer, why))
+		namesrv_take_order(n, answer->body);
+	else if (r == 0) /* it lives, but does not know us */
 		namesrv_register(n);
 	registrar_check_waiting(n->registrar);
 }

@@ -322,6 +322,14 @@ static void an_order_configuration_in_the_answer_marks_topics(void **state)
 	assert_int_equal(topics_get(r->f->broker.topics, MQ_SLICE("BenchmarkTest"), &topic), 0);
 	assert_true(topic.is_order);
 	assert_state(r, 1);
+
+	/* The answer to one topic says it as well. */
+	assert_int_equal(topics_create_on_send(r->f->broker.topics, MQ_SLICE("T"), MQ_SLICE("TBW102"), 4, &topic), 0);
+	await_request(r, MQ_REGISTER_BROKER);
+	assert_int_equal(r->body.n_topics, 1);
+	answer(r, MQ_SUCCESS, "{\"table\":{\"T\":\"broker-a:4\"}}");
+	assert_int_equal(topics_get(r->f->broker.topics, MQ_SLICE("T"), &topic), 0);
+	assert_true(topic.is_order);
 }
 
 static void on_settled(void *arg)
