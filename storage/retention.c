@@ -501,7 +501,7 @@ static int pass_run(struct pass *p)
 	return r;
 }
 
-int store_retain(struct store *s, struct mq_error *err)
+static int retain(struct store *s, bool is_by_time, struct mq_error *err)
 {
 	struct pass p = { .s = s };
 	int r;
@@ -510,11 +510,22 @@ int store_retain(struct store *s, struct mq_error *err)
 	space_check(s);
 	space_measure(s);
 	pass_plan(&p);
+	p.is_by_time |= is_by_time;
 	r = pass_run(&p);
 	free(p.files);
 	pthread_mutex_unlock(&s->retain_lock);
 	keeper_wake(s); /* drops the families given back */
 	return r < 0 ? mq_error_set(err, r, "%s: retention stopped: %s", s->cfg.path, strerror(-r)) : p.n_dropped;
+}
+
+int store_retain(struct store *s, struct mq_error *err)
+{
+	return retain(s, false, err);
+}
+
+int store_expire(struct store *s, struct mq_error *err)
+{
+	return retain(s, true, err);
 }
 
 void retention_tick(struct store *s)

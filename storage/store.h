@@ -284,6 +284,8 @@ int store_topic_delete(struct store *store, struct mq_slice topic) _must_check_;
 /* Runs retention now, as the keeper does by itself: expired files, storeMaxBytes, disk watermark. Returns how many files went or
  * queues were emptied or trimmed, or -EIO, -ENOMEM. Queues in shared families are trimmed by age; their space follows later. */
 int store_retain(struct store *store, struct mq_error *err);
+/* The same, and what is expired goes whatever the hour. */
+int store_expire(struct store *store, struct mq_error *err);
 
 struct store_stats {
 	uint64_t n_queues, n_families;

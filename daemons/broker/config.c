@@ -594,8 +594,8 @@ static int config_check_times(const struct broker_config *c, struct mq_error *er
 
 	if (!isdigit((unsigned char)c->deleteWhen[0]) || *end || hour > 23)
 		return mq_error_set(err, -EINVAL, "deleteWhen=%s must be one hour from 00 to 23", c->deleteWhen);
-	if (c->fileReservedTime < 60000)
-		return mq_error_set(err, -EINVAL, "fileReservedTime must be at least a minute (bare numbers are hours)");
+	if (c->fileReservedTime < 1000)
+		return mq_error_set(err, -EINVAL, "fileReservedTime must be at least a second (bare numbers are hours)");
 	if (c->flushIntervalCommitLog < 1)
 		return mq_error_set(err, -EINVAL, "flushIntervalCommitLog must be at least 1ms");
 	if (c->channelExpiredTimeout < 30000)

@@ -24,6 +24,8 @@ int handle_get_min_offset(struct mq_request *req);            /* 31 */
 int handle_get_earliest_msg_storetime(struct mq_request *req);/* 32 */
 /* handle_reset.c */
 int handle_invoke_broker_to_reset_offset(struct mq_request *req); /* 222 */
+/* handle_retain.c */
+int handle_delete_expired(struct mq_request *req); /* 306, 329 */
 /* handle_query.c */
 int handle_query_message(struct mq_request *req);      /* 12 */
 int handle_view_message_by_id(struct mq_request *req); /* 33 */
