@@ -180,3 +180,10 @@ int attributes_alter(const struct attribute_rules *known, bool is_new, struct mq
 		return mq_error_set(err, -EINVAL, "the attributes are longer than %zu bytes", size);
 	return (int)n;
 }
+
+bool attributes_have(struct mq_slice attributes, const char *key, const char *value)
+{
+	struct mq_slice found;
+
+	return attribute_find(attributes, mq_slice_of(key), &found) && mq_slice_is(found, value);
+}

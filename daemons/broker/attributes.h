@@ -30,3 +30,6 @@ int attributes_check_form(struct mq_slice request, struct mq_error *err) _must_c
  * -EINVAL with upstream's text in *err, also when the result would be longer than `size`. */
 int attributes_alter(const struct attribute_rules *known, bool is_new, struct mq_slice current, struct mq_slice request,
 		     char *ret, size_t size, struct mq_error *err) _must_check_;
+
+/* Whether stored attributes have this key with this value. */
+bool attributes_have(struct mq_slice attributes, const char *key, const char *value);

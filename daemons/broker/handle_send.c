@@ -385,9 +385,11 @@ static int send_answer(struct send *s, int code)
 	_cleanup_(freep) char *ids = NULL;
 	char id[MQ_MESSAGE_ID_MAX], handle[RECALL_HANDLE_MAX];
 	struct mq_command answer;
+	/* Upstream keeps such a batch as one record. Here each message has its own; the producer is told the same. */
+	bool is_inner_batch = s->h.is_batch && s->topic.is_batch_queue && s->marks.uniq_key.p;
 
 	mq_request_answer(s->req, &answer, code);
-	if (s->n_messages == 1) {
+	if (s->n_messages == 1 || is_inner_batch) {
 		mq_message_id_encode(&s->broker->store_host, s->records[0].locator, id);
 	} else {
 		ids = send_message_ids(s);
@@ -400,6 +402,8 @@ static int send_answer(struct send *s, int code)
 	mq_command_add_i64(&answer, "queueOffset", s->records[0].queue_offset);
 	if (s->marks.uniq_key.p)
 		mq_command_add(&answer, "transactionId", s->marks.uniq_key);
+	if (is_inner_batch)
+		mq_command_add(&answer, "batchUniqId", s->marks.uniq_key);
 	/* As upstream: a millisecond into the slot that was rounded to, and none for what is tried again. */
 	if (s->delay.kind == DELAY_TIMER && !send_retry_group(s).p &&
 	    recall_encode(s->h.topic, mq_slice_of(s->broker->config.brokerName), s->delay.out_ms + 1, s->marks.uniq_key, handle) > 0)

@@ -65,6 +65,7 @@ static struct topic_row *row_new(struct mq_slice name, const struct topic *confi
 	if (!row)
 		return NULL;
 	row->config = *config;
+	row->config.is_batch_queue = attributes_have(attributes, "queue.type", "BatchCQ");
 	row->n_name = name.n;
 	memcpy(row->name, name.p, name.n);
 	if (attributes.n > 0) {

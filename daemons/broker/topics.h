@@ -20,6 +20,7 @@ enum {
 struct topic {
 	int32_t read_queues, write_queues, perm, sys_flag;
 	bool is_order, is_multi_tag;
+	bool is_batch_queue; /* the attribute queue.type=BatchCQ; topics_update() reads it from there */
 };
 
 /* Loads the meta rows and creates the system topics of behaviour.md section 1. */

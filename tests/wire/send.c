@@ -341,6 +341,29 @@ static void a_batch_is_stored_message_by_message(void **state)
 	assert_int_equal(r[2].properties.n, 0);
 }
 
+static void a_batch_for_a_topic_of_batches_has_one_id(void **state)
+{
+	struct harness_peer *p = *state;
+	const struct mq_command *answer;
+	struct mq_command cmd;
+	struct mq_record r[2];
+	char body[200];
+	size_t n = put_entry(body, "one", "");
+
+	harness_assert_answer(harness_ask(p, MQ_UPDATE_AND_CREATE_TOPIC, "topic", "Batches", "defaultTopic", "TBW102", "readQueueNums", "2",
+					  "writeQueueNums", "2", "perm", "6", "topicFilterType", "SINGLE_TAG", "topicSysFlag", "0", "order",
+					  "false", "attributes", "+queue.type=BatchCQ", NULL),
+			      MQ_SUCCESS, NULL);
+	n += put_entry(body + n, "two", "");
+	batch_request(&cmd, "Batches", (struct mq_slice){ body, n });
+	answer = harness_call(p, &cmd);
+	harness_assert_answer(answer, MQ_SUCCESS, NULL);
+	assert_string_equal(harness_field(answer, "batchUniqId"), "BATCH");
+	assert_int_equal(strlen(harness_field(answer, "msgId")), 32);
+	assert_int_equal(records_of(pull(p, "Batches", "1", "0"), r, 2), 2);
+	assert_int_equal(r[1].queue_offset, 1);
+}
+
 static void code_320_without_m_is_one_message(void **state)
 {
 	struct harness_peer *p = *state;
@@ -512,6 +535,7 @@ int main(void)
 		TEST(a_missing_field_is_named),
 		TEST(a_retry_topic_is_made_with_its_group),
 		TEST(a_batch_is_stored_message_by_message),
+		TEST(a_batch_for_a_topic_of_batches_has_one_id),
 		TEST(code_320_without_m_is_one_message),
 		TEST(a_broken_batch_is_refused),
 		TEST(a_batch_of_countless_messages_is_refused),
