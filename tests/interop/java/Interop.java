@@ -38,6 +38,7 @@ public final class Interop {
 
 	private static final List<Consumer<Map<String, Case>>> CLASSES = List.of(
 			SendCases::addTo,
+			MessageCases::addTo,
 			PullCases::addTo,
 			FilterCases::addTo,
 			QueryCases::addTo,

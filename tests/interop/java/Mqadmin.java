@@ -11,6 +11,11 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.tools.command.MQAdminStartup;
 
@@ -181,8 +186,46 @@ public final class Mqadmin {
 		step("brokerStatus", "putTps", Mqadmin::keys, "brokerStatus", "-b", w.broker);
 		step("getBrokerConfig", "brokerName += +broker-a", Mqadmin::settings, "getBrokerConfig", "-b", w.broker);
 
+		trace(w);
+
 		step("deleteTopic", "delete topic .* from NameServer success", "deleteTopic", "-c", "DefaultCluster", "-t", topic);
 		step("topicRoute-deleted", "CODE: 17", "topicRoute", "-t", topic);
+	}
+
+	/** A producer and a consumer that trace what they do: as messages of their own, which mqadmin finds by the traced message's id. */
+	private void trace(World w) throws Exception {
+		String topic = w.topic("traced", 1);
+		DefaultMQProducer p = new DefaultMQProducer(w.name("tracing"), true, null);
+		DefaultMQPushConsumer c = new DefaultMQPushConsumer(w.name("traced"), true, null);
+		World.Inbox inbox = new World.Inbox();
+		String id;
+
+		p.setNamesrvAddr(w.namesrv);
+		p.setInstanceName("tracing");
+		c.setNamesrvAddr(w.namesrv);
+		c.setInstanceName("traced");
+		c.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+		c.subscribe(topic, "*");
+		c.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+			messages.forEach(inbox::add);
+			return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+		});
+		p.start();
+		c.start();
+		try {
+			id = p.send(World.message(topic, "A", "traced")).getMsgId();
+			World.await("the traced message", () -> inbox.size() == 1);
+			World.await("its traces", () -> {
+				String found = output("queryMsgTraceById", "-i", id);
+
+				return found.contains("Pub") && found.contains("Sub");
+			});
+		} finally {
+			p.shutdown();
+			c.shutdown();
+		}
+		step("queryMsgTraceById", "Pub +" + w.name("tracing"), o -> o.replaceAll("\\b\\d+\\.\\d+\\.\\d+\\.\\d+\\b", "HOST"),
+				"queryMsgTraceById", "-i", id);
 	}
 
 	/** queryMsg... print a table of fields and then who consumed it, and store the body in a file named after the id. */

@@ -30,6 +30,7 @@ final class RetryCases {
 		all.put("retry-orderly", RetryCases::orderly);
 		all.put("retry-direct", RetryCases::direct);
 		all.put("retry-two-groups", RetryCases::twoGroups);
+		all.put("retry-group-settings", RetryCases::groupSettings);
 	}
 
 	/* ---- helpers ---- */
@@ -326,6 +327,67 @@ final class RetryCases {
 					+ " and " + World.histogram(takes.seen.stream().map(MessageExt::getReconsumeTimes).toList()));
 		} finally {
 			members.forEach(DefaultMQPushConsumer::shutdown);
+		}
+	}
+
+	/** The class of a group's settings moved between the generations. */
+	private static void group(World w, String group, Object... settings) throws Exception {
+		for (var m : w.admin.getClass().getMethods()) {
+			if (!m.getName().equals("createAndUpdateSubscriptionGroupConfig") || m.getParameterCount() != 2)
+				continue;
+			Object config = m.getParameterTypes()[1].getConstructor().newInstance();
+
+			config.getClass().getMethod("setGroupName", String.class).invoke(config, group);
+			for (int i = 0; i < settings.length; i += 2) {
+				Class<?> type = settings[i + 1] instanceof Boolean ? boolean.class : int.class;
+
+				config.getClass().getMethod("set" + settings[i], type).invoke(config, settings[i + 1]);
+			}
+			m.invoke(w.admin, w.broker, config);
+			return;
+		}
+	}
+
+	/** What an administrator says of a group counts: how many retry queues, none, and whether it may consume. */
+	private static void groupSettings(World w) throws Exception {
+		String topic = w.topic("retry-settings", 1), spread = w.name("retry-spread"), none = w.name("retry-none"), off = w.name("retry-off");
+		DefaultMQPullConsumer c = new DefaultMQPullConsumer(w.name("retry-settings"));
+
+		group(w, spread, "RetryQueueNums", 3);
+		group(w, none, "RetryQueueNums", 0);
+		group(w, off, "ConsumeEnable", false);
+		w.send(message(topic, "sent back"), 0);
+		c.setNamesrvAddr(w.namesrv);
+		c.setInstanceName("settings");
+		c.start();
+		try {
+			c.maxOffset(w.queue(topic, 0));
+			MessageExt m = settled(w, topic, 1).get(0);
+
+			for (int i = 0; i < 12; i++)
+				c.sendMessageBack(m, 0, w.brokerName, spread);
+			World.await("12 retries", () -> {
+				long sum = 0;
+
+				for (int id = 0; id < 3; id++)
+					sum += w.producer.maxOffset(w.queue(RETRY + spread, id));
+				return sum == 12;
+			});
+			shape(w, RETRY + spread);
+			c.sendMessageBack(m, 0, w.brokerName, none);
+			w.outcomeOf("a group without retry queues", () -> w.admin.examineTopicRouteInfo(RETRY + none).getQueueDatas());
+		} finally {
+			c.shutdown();
+		}
+		DefaultMQPullConsumer disabled = new DefaultMQPullConsumer(off);
+
+		disabled.setNamesrvAddr(w.namesrv);
+		disabled.setInstanceName("off");
+		disabled.start();
+		try {
+			w.outcomeOf("a group that may not consume", () -> disabled.pull(w.queue(topic, 0), "*", 0, 1).getPullStatus());
+		} finally {
+			disabled.shutdown();
 		}
 	}
 }

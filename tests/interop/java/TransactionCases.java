@@ -6,10 +6,14 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.producer.LocalTransactionState;
 import org.apache.rocketmq.client.producer.TransactionListener;
 import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageAccessor;
 import org.apache.rocketmq.common.message.MessageExt;
 
 /** Transactions that their producer leaves open: the broker asks for the end. */
@@ -19,6 +23,8 @@ final class TransactionCases {
 	static void addTo(Map<String, Interop.Case> all) {
 		all.put("transaction-check", TransactionCases::check);
 		all.put("transaction-heir", TransactionCases::heir);
+		all.put("transaction-unseen", TransactionCases::unseen);
+		all.put("transaction-immune", (Interop.Aside) TransactionCases::immune);
 	}
 
 	/** Leaves all open; when asked, does what the body says: "commit at 2" at the second check. */
@@ -41,8 +47,8 @@ final class TransactionCases {
 		}
 	}
 
-	private static TransactionMQProducer producer(World w, String instance, TransactionListener listener) throws Exception {
-		TransactionMQProducer p = w.set(new TransactionMQProducer(w.name("undecided")), instance);
+	private static TransactionMQProducer producer(World w, String group, String instance, TransactionListener listener) throws Exception {
+		TransactionMQProducer p = w.set(new TransactionMQProducer(w.name(group)), instance);
 
 		p.setTransactionListener(listener);
 		p.start();
@@ -77,7 +83,7 @@ final class TransactionCases {
 	private static void check(World w) throws Exception {
 		String topic = w.topic("transaction-check", 1);
 		Undecided listener = new Undecided();
-		TransactionMQProducer p = producer(w, "undecided", listener);
+		TransactionMQProducer p = producer(w, "undecided", "undecided", listener);
 		String[] plans = {"commit at 1", "rollback at 1", "commit at 2", "rollback at 2", "never"};
 
 		try {
@@ -100,17 +106,108 @@ final class TransactionCases {
 	/** Who sent it is gone: another producer of the group is asked. */
 	private static void heir(World w) throws Exception {
 		String topic = w.topic("transaction-heir", 1);
-		TransactionMQProducer first = producer(w, "first", new Undecided());
+		TransactionMQProducer first = producer(w, "undecided", "first", new Undecided());
 		TransactionMQProducer second;
 
 		first.sendMessageInTransaction(World.message(topic, "A", "commit at 1"), null);
 		first.shutdown();
-		second = producer(w, "second", new Undecided());
+		second = producer(w, "undecided", "second", new Undecided());
 		try {
 			World.await("the commit of the second", () -> w.producer.maxOffset(w.queue(topic, 0)) >= 1);
 			w.outcome("committed " + World.text(w.stored(topic, 1).get(0).get(0)));
 		} finally {
 			second.shutdown();
 		}
+	}
+
+	/** Until it is committed nobody sees it, however long that takes; what is rolled back nobody ever sees. */
+	private static void unseen(World w) throws Exception {
+		String topic = w.topic("transaction-unseen", 1);
+		World.Inbox inbox = new World.Inbox();
+		DefaultMQPushConsumer c = w.pushConsumer("transaction-unseen", "unseen");
+		TransactionMQProducer p = w.set(new TransactionMQProducer(w.name("unseen")), "unseen");
+
+		c.subscribe(topic, "*");
+		c.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+			messages.forEach(inbox::add);
+			return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+		});
+		p.setTransactionListener(new TransactionListener() {
+			/* An ordinary message overtakes the half one, and is consumed before its fate is decided. */
+			@Override
+			public LocalTransactionState executeLocalTransaction(Message m, Object arg) {
+				try {
+					String behind = "sent after " + World.text(m);
+
+					w.send(World.message(topic, "A", behind), 0);
+					World.await(behind, () -> inbox.texts().contains(behind));
+				} catch (Exception e) {
+					e.printStackTrace();
+					return LocalTransactionState.UNKNOW;
+				}
+				return (LocalTransactionState) arg;
+			}
+
+			@Override
+			public LocalTransactionState checkLocalTransaction(MessageExt m) {
+				return LocalTransactionState.UNKNOW; /* it is still at it */
+			}
+		});
+		c.start();
+		p.start();
+		try {
+			p.sendMessageInTransaction(World.message(topic, "A", "committed"), LocalTransactionState.COMMIT_MESSAGE);
+			World.await("the committed one", () -> inbox.texts().contains("committed"));
+			p.sendMessageInTransaction(World.message(topic, "A", "rolled back"), LocalTransactionState.ROLLBACK_MESSAGE);
+			p.sendMessageInTransaction(World.message(topic, "A", "committed too"), LocalTransactionState.COMMIT_MESSAGE);
+			World.await("the last one", () -> inbox.texts().contains("committed too"));
+		} finally {
+			p.shutdown();
+			c.shutdown();
+		}
+		w.outcome(String.join(", ", inbox.order()));
+		for (MessageExt m : w.stored(topic, 1).get(0))
+			if (World.text(m).equals("committed"))
+				w.outcome("properties " + properties(m) + " sysFlag " + m.getSysFlag() + " id is the unique id: "
+						+ m.getTransactionId().equals(m.getMsgId()));
+	}
+
+	private static Map<String, String> properties(MessageExt m) {
+		Map<String, String> shown = new TreeMap<>(m.getProperties());
+
+		for (String id : new String[] {"UNIQ_KEY", "__transactionId__"})
+			shown.computeIfPresent(id, (name, value) -> "ID");
+		shown.keySet().removeAll(java.util.Set.of("MIN_OFFSET", "MAX_OFFSET"));
+		return shown;
+	}
+
+	/** A message may ask for time of its own before its producer is asked. */
+	private static void immune(World w) throws Exception {
+		String topic = w.topic("transaction-immune", 1);
+		List<Long> asked = java.util.Collections.synchronizedList(new ArrayList<>());
+		TransactionMQProducer p = producer(w, "immune", "immune", new TransactionListener() {
+			@Override
+			public LocalTransactionState executeLocalTransaction(Message m, Object arg) {
+				return LocalTransactionState.UNKNOW;
+			}
+
+			@Override
+			public LocalTransactionState checkLocalTransaction(MessageExt m) {
+				asked.add(System.currentTimeMillis() - m.getBornTimestamp());
+				return LocalTransactionState.COMMIT_MESSAGE;
+			}
+		});
+
+		try {
+			Message m = World.message(topic, "A", "immune");
+
+			MessageAccessor.putProperty(m, "CHECK_IMMUNITY_TIME_IN_SECONDS", "6");
+			p.sendMessageInTransaction(m, null);
+			World.await("the commit", () -> w.producer.maxOffset(w.queue(topic, 0)) >= 1);
+		} finally {
+			p.shutdown();
+		}
+		World.check(asked.get(0) >= 6_000, "asked after " + asked.get(0) + " ms");
+		w.outcome("asked " + asked.size() + ", committed " + w.stored(topic, 1).get(0).size());
 	}
 }
