@@ -256,7 +256,8 @@ static int back_encode(struct back *b)
 		return -ENOMEM;
 	b->n_charged = b->n_message + message_tail_bound(rec.topic, n);
 	mq_conn_charge(b->req->conn, b->n_charged);
-	message_marks_read(&marks, rec.properties);
+	/* Tags and keys stay what they were, and the store reads them at the turn's end: those of `properties` would be gone. */
+	message_marks_read(&marks, b->rec.properties);
 	message_record_encode(&rec, &marks, b->head, b->tail, &b->record);
 	if (delay.kind != DELAY_NONE)
 		delay_arm(&delay, &b->record);

@@ -126,6 +126,36 @@ static void dead_letters_are_found_by_tag_and_key(void **state)
 			 1);
 }
 
+/* Several in one turn of the broker, each by its own key. */
+static void each_of_many_dead_letters_is_found_by_its_key(void **state)
+{
+	enum { N = 16 };
+	struct harness_peer *p = *state;
+	char locators[N][24], text[64];
+	int32_t opaques[N];
+	struct mq_command cmd;
+	struct mq_record r[2];
+
+	for (int i = 0; i < N; i++) {
+		snprintf(text, sizeof text, "KEYS\1many-%d\2UNIQ_KEY\1M%d\2", i, i);
+		harness_assert_answer(send_message(p, "BackMany", "0", text, "x"), MQ_SUCCESS, NULL);
+		snprintf(locators[i], sizeof locators[i], "%s", sent_locator(&p->answer->cmd));
+	}
+	for (int i = 0; i < N; i++) {
+		harness_request(&cmd, MQ_CONSUMER_SEND_MSG_BACK, "offset", locators[i], "group", "many", "delayLevel", "-1", NULL);
+		opaques[i] = harness_send(p, &cmd);
+	}
+	for (int i = 0; i < N; i++)
+		harness_assert_answer(harness_answer(p, opaques[i]), MQ_SUCCESS, NULL);
+	for (int i = 0; i < N; i++) {
+		snprintf(text, sizeof text, "many-%d", i);
+		assert_int_equal(records_of(harness_ask(p, MQ_QUERY_MESSAGE, "topic", "%DLQ%many", "key", text, "maxNum", "32", "beginTimestamp",
+							"0", "endTimestamp", FOREVER, NULL),
+					    r, 2),
+				 1);
+	}
+}
+
 static void the_limit_is_the_requests_or_the_groups(void **state)
 {
 	struct harness_peer *p = *state;
@@ -362,6 +392,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(who_gives_up_gets_a_dead_letter_at_once),
 		TEST(dead_letters_are_found_by_tag_and_key),
+		TEST(each_of_many_dead_letters_is_found_by_its_key),
 		TEST(the_limit_is_the_requests_or_the_groups),
 		TEST(what_comes_back_comes_again_later),
 		TEST(a_level_beyond_the_last_is_the_last),
