@@ -10,27 +10,20 @@
  * written when the answer with code 0 arrived; the last line of a finished run is "sent N". Raw frames on a blocking
  * socket: the clients' own retries would hide what is looked for. */
 #include <errno.h>
-#include <event2/buffer.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "libmq/base/clock.h"
-#include "libmq/net/address.h"
 #include "libmq/wire/codes.h"
 #include "libmq/wire/fields.h"
-#include "libmq/wire/record.h"
-
-DEFINE_CLEANUP(struct evbuffer *, evbuffer_free)
+#include "tests/system/link.h"
 
 enum {
 	IN_FLIGHT_MAX = 4096,
 	QUEUES_MAX = 1024,
 	RETRY_MS = 5,         /* between attempts to connect */
-	ANSWER_MS = 30000,    /* patience with one answer */
 	BODY_SIZE = 256,
 };
 
@@ -46,98 +39,6 @@ static void on_signal(int number)
 {
 	(void)number;
 	stopping = 1;
-}
-
-static _Noreturn void fail(const char *what, const char *detail)
-{
-	fprintf(stderr, "ledger: %s: %s\n", what, detail);
-	exit(1);
-}
-
-struct link {
-	struct mq_address address;
-	int fd;
-	struct mq_frame_reader reader;
-	char chunk[65536];
-	struct mq_slice rest; /* of chunk, not yet parsed */
-};
-
-static bool link_open(struct link *l)
-{
-	struct mq_error err;
-	int error = 0;
-	socklen_t size = sizeof error;
-
-	l->fd = mq_address_connect(&l->address, &err);
-	if (l->fd < 0)
-		return false;
-	struct pollfd p = { .fd = l->fd, .events = POLLOUT };
-	if (poll(&p, 1, ANSWER_MS) != 1 || getsockopt(l->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 || error) {
-		close(l->fd);
-		return false;
-	}
-	mq_frame_reader_init(&l->reader, MQ_FRAME_MAX_DEFAULT);
-	l->rest = (struct mq_slice){};
-	return true;
-}
-
-static void link_close(struct link *l)
-{
-	close(l->fd);
-	mq_frame_reader_done(&l->reader);
-}
-
-static bool link_send(struct link *l, const struct mq_command *cmd)
-{
-	_cleanup_(evbuffer_freep) struct evbuffer *out = evbuffer_new();
-
-	if (!out || mq_command_encode(cmd, NULL, out) < 0)
-		fail("encode", "out of memory");
-	while (evbuffer_get_length(out) > 0) {
-		struct pollfd p = { .fd = l->fd, .events = POLLOUT };
-
-		if (poll(&p, 1, ANSWER_MS) != 1)
-			return false;
-		if (evbuffer_write(out, l->fd) < 0 && errno != EAGAIN)
-			return false;
-	}
-	return true;
-}
-
-/* The next answer, or NULL when the connection broke. */
-static struct mq_frame *link_answer(struct link *l, struct mq_command *cmd)
-{
-	struct mq_frame *frame = NULL;
-	struct mq_error err;
-
-	for (;;) {
-		int r = mq_frame_reader_next(&l->reader, &l->rest, &frame);
-		if (r < 0)
-			fail("broken frame from the broker", strerror(-r));
-		if (r > 0)
-			break;
-
-		struct pollfd p = { .fd = l->fd, .events = POLLIN };
-		if (poll(&p, 1, ANSWER_MS) != 1)
-			return NULL;
-		ssize_t n = recv(l->fd, l->chunk, sizeof l->chunk, 0);
-		if (n <= 0)
-			return NULL;
-		l->rest = (struct mq_slice){ l->chunk, (size_t)n };
-	}
-	if (mq_command_decode(cmd, frame, &err) < 0)
-		fail("broken header from the broker", err.text);
-	return frame;
-}
-
-static int64_t answer_i64(const struct mq_command *cmd, const char *name)
-{
-	const struct mq_slice *v = mq_command_field(cmd, name);
-	int64_t value;
-
-	if (!v || mq_parse_i64(*v, &value) < 0)
-		fail("answer lacks", name);
-	return value;
 }
 
 static void send_command(struct mq_command *cmd, const char *topic, int queues, int64_t number, char body[BODY_SIZE])
@@ -187,7 +88,7 @@ static int64_t produce_on(struct link *l, const char *topic, int queues, int win
 		pending--;
 		if (cmd.code == MQ_SUCCESS) {
 			fprintf(ledger, "%" PRId64 " %" PRId64 " %" PRId64 "\n", number_of[cmd.opaque % IN_FLIGHT_MAX],
-				answer_i64(&cmd, "queueId"), answer_i64(&cmd, "queueOffset"));
+				link_i64(&cmd, "queueId"), link_i64(&cmd, "queueOffset"));
 			fflush(ledger);
 		}
 	}
@@ -293,50 +194,25 @@ static void check_record(struct book *b, const struct mq_record *r, int queue, i
 		fault("delivered early", number, queue, r->queue_offset);
 }
 
-static void pull_command(struct mq_command *cmd, const char *topic, int queue, int64_t offset)
+struct reading {
+	struct book *book;
+	int64_t n;
+	int queue;
+};
+
+static void on_found(const struct mq_record *r, void *user)
 {
-	mq_command_request(cmd, MQ_PULL_MESSAGE);
-	mq_command_add(cmd, "consumerGroup", MQ_SLICE("ledger"));
-	mq_command_add(cmd, "topic", mq_slice_of(topic));
-	mq_command_add_i64(cmd, "queueId", queue);
-	mq_command_add_i64(cmd, "queueOffset", offset);
-	mq_command_add(cmd, "maxMsgNums", MQ_SLICE("32"));
-	mq_command_add(cmd, "sysFlag", MQ_SLICE("4")); /* the subscription is in the header */
-	mq_command_add(cmd, "commitOffset", MQ_SLICE("0"));
-	mq_command_add(cmd, "suspendTimeoutMillis", MQ_SLICE("0"));
-	mq_command_add(cmd, "subscription", MQ_SLICE("*"));
-	mq_command_add(cmd, "subVersion", MQ_SLICE("0"));
+	struct reading *reading = user;
+
+	check_record(reading->book, r, reading->queue, reading->n++);
 }
 
 static int64_t verify_queue(struct link *l, struct book *b, const char *topic, int queue)
 {
-	struct mq_command cmd;
-	int64_t offset = 0, n = 0;
+	struct reading reading = { b, 0, queue };
 
-	for (;;) {
-		pull_command(&cmd, topic, queue, offset);
-		if (!link_send(l, &cmd))
-			fail("pull", "connection lost");
-		_cleanup_(mq_frame_unrefp) struct mq_frame *frame = link_answer(l, &cmd);
-		if (!frame)
-			fail("pull", "connection lost");
-		if (cmd.code == MQ_PULL_NOT_FOUND || cmd.code == MQ_TOPIC_NOT_EXIST)
-			return n; /* the caller compares with what was acknowledged */
-		if (cmd.code != MQ_SUCCESS)
-			fail("pull answered", mq_response_name(cmd.code));
-
-		for (struct mq_slice rest = cmd.body; rest.n > 0;) {
-			struct mq_record r;
-			int size = mq_record_decode(rest, &r);
-
-			if (size < 0)
-				fail("pull", "broken record");
-			check_record(b, &r, queue, offset++);
-			rest.p += size;
-			rest.n -= (size_t)size;
-			n++;
-		}
-	}
+	link_read_queue(l, topic, queue, on_found, &reading);
+	return reading.n; /* the caller compares with what was acknowledged */
 }
 
 static int verify(struct link *l, const char *topic, int queues, const char *path)
