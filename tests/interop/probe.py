@@ -88,7 +88,7 @@ def is_free(port):
             return False
 
 
-def free_ports(pairs):
+def free_ports(pairs=1):
     """Of the first NameServer; its broker's is 10 above, with its second port (- 2) and Apache's replication (+ 1)."""
     for base in random.sample(range(27000, 32000, 20 * pairs), 5000 // (20 * pairs)):
         if all(is_free(base + 20 * pair + i) for pair in range(pairs) for i in (0, 8, 10, 11)):
