@@ -25,6 +25,7 @@ struct round {
 	size_t bytes;
 	struct store_turn_list done;   /* turns whose last op was decided */
 	unsigned n_taken, n_done;
+	bool has_deletes;              /* an op deletes rows of `due` */
 	int64_t due_first_ms;          /* the earliest row of `due` in the batch, INT64_MAX without any */
 	size_t n_grown, n_grown_max;
 	struct grown *grown;           /* `few`, or owned when an op has more records than that */
@@ -36,6 +37,7 @@ struct round {
 static void round_init(struct round *r)
 {
 	r->n_records = r->n_taken = r->n_done = 0;
+	r->has_deletes = false;
 	r->due_first_ms = INT64_MAX;
 	r->bytes = r->n_grown = 0;
 	r->grown = r->few;
@@ -110,12 +112,40 @@ static int op_check_half(struct store *s, const struct round *r, int64_t locator
 	return half_check(s, locator);
 }
 
+/* An op of this batch does the row or deletes it: an acknowledgement that comes first is the first. */
 static int op_check_due(struct store *s, const struct round *r, const struct store_due *due)
 {
+	const struct store_op *op;
+
 	for (unsigned i = 0; i < r->n_done; i++)
-		if (r->dues[i].at_ms == due->at_ms && r->dues[i].kind == due->kind && r->dues[i].locator == due->locator)
+		if (due_equals(&r->dues[i], due))
 			return -ENOENT;
+	if (r->has_deletes)
+		STAILQ_FOREACH(op, &r->staged, stage_link)
+			for (unsigned i = 0; i < op->n_due_deletes; i++)
+				if (due_equals(&op->due_deletes[i], due))
+					return -ENOENT;
 	return due_check(s, due);
+}
+
+/* All names can be put. */
+static bool op_is_valid(const struct store_op *op)
+{
+	char key[META_KEY_MAX];
+
+	for (unsigned i = 0; i < op->n_offset_puts; i++)
+		if (!offset_put_is_valid(&op->offset_puts[i]))
+			return false;
+	for (unsigned i = 0; i < op->n_due_puts; i++)
+		if (!due_is_valid(&op->due_puts[i]))
+			return false;
+	for (unsigned i = 0; i < op->n_due_deletes; i++)
+		if (!due_is_valid(&op->due_deletes[i]))
+			return false;
+	for (unsigned i = 0; i < op->n_meta_puts; i++)
+		if (meta_key(key, op->meta_puts[i].kind, op->meta_puts[i].name) == 0)
+			return false;
+	return op->take_due.kind == STORE_DUE_NONE || due_is_valid(&op->take_due);
 }
 
 enum { OP_PARK = 1 };
@@ -125,6 +155,9 @@ static int op_prepare(struct store *s, struct round *r, const struct store_op *o
 {
 	int state = atomic_load(&s->state), result;
 
+	/* What consumers note is small, and leads to space: it goes on as long as committed offsets do. */
+	if (state == STORE_NO_SPACE && op->n_records == 0 && !space_is_critical(s))
+		state = STORE_WRITABLE;
 	if (state != STORE_WRITABLE)
 		return state == STORE_NO_SPACE ? -ENOSPC : -EIO;
 	for (unsigned i = 0; i < op->n_records; i++) {
@@ -136,9 +169,8 @@ static int op_prepare(struct store *s, struct round *r, const struct store_op *o
 		    (q->number == 0 && s->next_number >= 1u << QUEUE_NUMBER_BITS))
 			return -EOVERFLOW;
 	}
-	for (unsigned i = 0; i < op->n_offset_puts; i++)
-		if (!offset_put_is_valid(&op->offset_puts[i]))
-			return -EINVAL;
+	if (!op_is_valid(op))
+		return -EINVAL;
 	result = round_reserve(r, op);
 	if (result == 0 && op->take_half >= 0)
 		result = op_check_half(s, r, op->take_half);
@@ -171,7 +203,7 @@ static void record_stage_due(struct store *s, struct round *r, struct store_reco
 		rec->due_at_ms = r->now_ms + rec->due_after_ms;
 	if (rec->due_kind == STORE_DUE_MESSAGE)
 		rec->tag_hash = rec->due_at_ms;
-	due_put(s->batch, s, &(struct store_due){ rec->due_at_ms, rec->due_kind, rec->locator });
+	due_put(s->batch, s, &(struct store_due){ .at_ms = rec->due_at_ms, .kind = rec->due_kind, .locator = rec->locator });
 	if (rec->due_at_ms < r->due_first_ms)
 		r->due_first_ms = rec->due_at_ms;
 }
@@ -219,6 +251,21 @@ static void record_stage(struct store *s, struct round *r, struct store_record *
 	}
 }
 
+/* Deletes first: a row that is put anew for the same time stays. */
+static void op_stage_rows(struct store *s, struct round *r, const struct store_op *op)
+{
+	for (unsigned i = 0; i < op->n_due_deletes; i++)
+		due_delete(s->batch, s, &op->due_deletes[i]);
+	r->has_deletes |= op->n_due_deletes > 0;
+	for (unsigned i = 0; i < op->n_due_puts; i++) {
+		due_put(s->batch, s, &op->due_puts[i]);
+		if (op->due_puts[i].at_ms < r->due_first_ms)
+			r->due_first_ms = op->due_puts[i].at_ms;
+	}
+	for (unsigned i = 0; i < op->n_meta_puts; i++)
+		meta_stage(s->batch, s, op->meta_puts[i].kind, op->meta_puts[i].name, op->meta_puts[i].value);
+}
+
 static void op_stage(struct store *s, struct round *r, struct store_op *op)
 {
 	int result = op_prepare(s, r, op);
@@ -245,6 +292,7 @@ static void op_stage(struct store *s, struct round *r, struct store_op *op)
 		due_delete(s->batch, s, &op->take_due);
 		r->dues[r->n_done++] = op->take_due;
 	}
+	op_stage_rows(s, r, op);
 	STAILQ_INSERT_TAIL(&r->staged, op, stage_link);
 }
 

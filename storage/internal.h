@@ -317,8 +317,11 @@ int half_check(struct store *s, int64_t locator) _must_check_;
 int half_parse(struct mq_slice key, struct mq_slice value, struct store_half *ret) _must_check_; /* -EBADMSG */
 
 /* ---- due.c ---- */
-enum { DUE_KEY_SIZE = 17 };
-int due_parse(struct mq_slice key, struct mq_slice value, struct store_due *ret) _must_check_; /* -EBADMSG */
+enum { DUE_KEY_MIN = 17, DUE_KEY_MAX = DUE_KEY_MIN + NAME_MAX_BYTES, DUE_POP_VALUE_SIZE = 9 };
+/* The group borrows from the key. -EBADMSG. */
+int due_parse(struct mq_slice key, struct mq_slice value, struct store_due *ret) _must_check_;
+bool due_is_valid(const struct store_due *due); /* its group may be put */
+bool due_equals(const struct store_due *a, const struct store_due *b); /* the same row */
 void due_put(rocksdb_writebatch_t *batch, struct store *s, const struct store_due *due);
 void due_delete(rocksdb_writebatch_t *batch, struct store *s, const struct store_due *due);
 /* 0: the row is there; -ENOENT, -EIO. */
@@ -348,6 +351,7 @@ enum { META_KEY_MAX = 32 + NAME_MAX_BYTES };
 #define META_QUEUE ".queue" /* name: queue number (4); value: struct queue_row */
 #define META_STORE ".store" /* "format" (4), "next-queue" (4), "counters" (3 x 8) */
 size_t meta_key(char ret[META_KEY_MAX], const char *kind, struct mq_slice name); /* 0: name or kind too long */
+/* value.p NULL: deletes the row. */
 void meta_stage(rocksdb_writebatch_t *batch, struct store *s, const char *kind, struct mq_slice name, struct mq_slice value);
 /* STORE_NONE when the row is missing; -EBADMSG when it has another size. */
 int meta_get_fixed(struct store *s, const char *kind, struct mq_slice name, char *ret, size_t size) _must_check_;

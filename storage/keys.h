@@ -16,7 +16,7 @@
  *   index         hour (4) hash (8) store time (8) locator (8)              empty
  *   offsets       group 0x00 topic 0x00 queue id (4)                        committed offset (8)
  *   meta          kind 0x00 name                                            by kind, see below
- *   due           due time (8) kind (1) locator (8)                         empty
+ *   due           due time (8) kind (1) locator (8) group                   by kind, see below
  *   half          locator (8)                                               empty, or checks so far (4)
  *   default       no rows
  *
@@ -42,7 +42,9 @@
  * row goes in the batch of what ends it.
  *
  * due: what happens at a time, in the order in which it happens; put in the batch of the record that the locator names, and deleted
- * in the batch of what it leads to. Kind 1: the record is a message for another queue, which its properties name.
+ * in the batch of what it leads to. Kind 1: the record is a message for another queue, which its properties name; no group, no
+ * value. Kind 2: a message that the group popped and has not acknowledged; put in the batch of the offset that the group commits
+ * with it. It comes again then. Value: when it was popped (8) flags (1; bit 0: coming again does not count as consumed again).
  *
  * Kinds of the meta family. The store's own begin with a dot:
  *   kind     name                          value
@@ -57,6 +59,11 @@
  *   group    group name                    SubscriptionGroupConfig
  *   version  topics, groups                DataVersion of the table
  *   request-mode  topic '@' group          SetMessageRequestModeRequestBody (401)
+ * and of messages that were popped in order, in bytes:
+ *   poporder topic 0x00 group 0x00         when they were popped (8) for how long (8) when the row was last written (8)
+ *            queue id (4)                  number of messages (1), then for each: offset (8) when it is visible, -1 for when the
+ *                                          time above is over (8) how often it was consumed before (4) acknowledged (1); the rest
+ *                                          is the attempt id
  *
  * When a layout changes, FORMAT_VERSION rises; an older store is converted when it is opened, a newer one is refused untouched. */
 #pragma once

@@ -16,7 +16,10 @@ void meta_stage(rocksdb_writebatch_t *batch, struct store *s, const char *kind, 
 	char key[META_KEY_MAX];
 	size_t n = meta_key(key, kind, name);
 
-	rocksdb_writebatch_put_cf(batch, s->cf[CF_META], key, n, value.p, value.n);
+	if (value.p)
+		rocksdb_writebatch_put_cf(batch, s->cf[CF_META], key, n, value.p, value.n);
+	else
+		rocksdb_writebatch_delete_cf(batch, s->cf[CF_META], key, n);
 }
 
 int meta_get_fixed(struct store *s, const char *kind, struct mq_slice name, char *ret, size_t size)

@@ -116,6 +116,12 @@ int32_t store_queue_id(const struct store_queue *q)
 	return q->queue_id;
 }
 
+/* Below the published maximum the number is known to this thread. */
+int64_t store_queue_locator(const struct store_queue *q, int64_t offset)
+{
+	return locator_make(q->number, offset);
+}
+
 void store_queue_set_data(struct store_queue *q, void *data)
 {
 	atomic_store(&q->data, data);

@@ -95,6 +95,8 @@ int64_t store_queue_min(const struct store_queue *q); /* smallest readable offse
 int64_t store_queue_max(const struct store_queue *q); /* next free offset */
 struct mq_slice store_queue_topic(const struct store_queue *q); /* borrowed, as long as the queue */
 int32_t store_queue_id(const struct store_queue *q);
+/* The locator of a record below the maximum. */
+int64_t store_queue_locator(const struct store_queue *q, int64_t offset);
 /* One pointer of the daemon's own per queue (the broker hangs its waiters here); not owned. */
 void store_queue_set_data(struct store_queue *q, void *data);
 void *store_queue_data(const struct store_queue *q);
@@ -105,6 +107,7 @@ void *store_queue_data(const struct store_queue *q);
 enum store_due_kind {
 	STORE_DUE_NONE,
 	STORE_DUE_MESSAGE, /* a message for another queue */
+	STORE_DUE_POP,     /* a message that a group popped and has not acknowledged */
 };
 
 /* A row of `due`: this is to be done with the record `locator` at at_ms. */
@@ -112,6 +115,10 @@ struct store_due {
 	int64_t at_ms;
 	enum store_due_kind kind;
 	int64_t locator;
+	/* Of STORE_DUE_POP. The group is borrowed and part of what names the row, the others are what the row says. */
+	struct mq_slice group;
+	int64_t pop_at_ms;
+	bool is_suspended; /* the group put it off: coming again does not count */
 };
 
 /* A prepared transaction that is pending: the half message `locator`, whose producer was asked n_checks times. */
@@ -145,6 +152,12 @@ struct store_offset_put {
 	int64_t offset;
 };
 
+/* A metadata row that is written together with the op; value.p NULL: deleted. */
+struct store_meta_put {
+	const char *kind;
+	struct mq_slice name, value;
+};
+
 /* Everything that must live or die together. Embedded in the request that waits for it. */
 struct store_op {
 	STAILQ_ENTRY(store_op) link;
@@ -160,8 +173,13 @@ struct store_op {
 	/* The row of `due` that this op does, unless its kind is STORE_DUE_NONE; it is deleted with the op. Done or recalled already: the
 	 * op ends with -ENOENT. */
 	struct store_due take_due;
+	/* Rows of `due` that go, whether they are there or not, then such that come; borrowed arrays, with the groups in them. */
+	const struct store_due *due_deletes, *due_puts;
+	unsigned n_due_deletes, n_due_puts;
+	const struct store_meta_put *meta_puts; /* borrowed array */
+	unsigned n_meta_puts;
 	bool no_wait;       /* WAIT=false: with SYNC_FLUSH do not wait for the disk (unless another op of the turn does) */
-	int result;         /* set before done(): 0, -ENOSPC, -EIO, -ENOENT, -ENOMEM, -EINVAL (a name of offset_puts), -EOVERFLOW (numbers used up) */
+	int result;         /* set before done(): 0, -ENOSPC, -EIO, -ENOENT, -ENOMEM, -EINVAL (a name that is put), -EOVERFLOW (numbers used up) */
 	void *user;
 	/* store's own: */
 	struct store_turn *turn;
@@ -231,9 +249,10 @@ int store_query(struct store *store, struct mq_slice topic, struct mq_slice key,
 typedef enum store_verdict (*store_on_due)(void *user, const struct store_due *due);
 
 /* Hands out the rows for `until_ms` and earlier, up to `max`, by time and then in the order in which records were stored.
- * *ret_next_ms is when the first row behind them is due, INT64_MAX when there is none. May read the disk; one thread at a time.
+ * *ret_next_ms is when the first row behind them is due, at most `horizon_ms`: nobody looks further, so that what was put
+ * there and deleted again is passed over once, when its time comes. May read the disk; one thread at a time.
  * A row is there until an op takes it: who fails to do it finds it again. 0, -EIO, -EBADMSG. */
-int store_due_scan(struct store *store, int64_t until_ms, unsigned max, store_on_due on_due, void *user,
+int store_due_scan(struct store *store, int64_t until_ms, int64_t horizon_ms, unsigned max, store_on_due on_due, void *user,
 		   int64_t *ret_next_ms) _must_check_;
 
 /* ---- Prepared transactions ---- */

@@ -314,7 +314,8 @@ static int64_t schedule_run(struct schedule *s, int64_t now_ms)
 
 	s->n_rows = 0;
 	s->has_failed =
-	    store_due_scan(s->broker->store, now_ms, TURN_ROWS, schedule_on_row, s, &next_ms) < 0;
+	    store_due_scan(s->broker->store, now_ms, now_ms + LOOK_MS, TURN_ROWS,
+			   schedule_on_row, s, &next_ms) < 0;
 	if (s->has_failed || s->n_rows == 0)
 		return next_ms;
 	store_turn_init(&s->turn, schedule_on_done, s);

@@ -28,7 +28,7 @@ static struct dues due_until(struct fixture *f, int64_t until_ms, unsigned max)
 {
 	struct dues d = { .f = f };
 
-	assert_int_equal(store_due_scan(f->store, until_ms, max, dues_on_row, &d, &d.next_ms), 0);
+	assert_int_equal(store_due_scan(f->store, until_ms, INT64_MAX, max, dues_on_row, &d, &d.next_ms), 0);
 	return d;
 }
 
@@ -112,7 +112,7 @@ static void nothing_is_handed_out_before_its_time_or_beyond_the_bound(void **sta
 	assert_int_equal(due_until(f, 1000, 1).next_ms, 101);
 
 	struct dues d = { .f = f, .stop_after = 2 };
-	assert_int_equal(store_due_scan(f->store, 1000, 10, dues_on_row, &d, &d.next_ms), 0);
+	assert_int_equal(store_due_scan(f->store, 1000, INT64_MAX, 10, dues_on_row, &d, &d.next_ms), 0);
 	assert_int_equal(d.n, 2);
 	assert_int_equal(d.next_ms, 102);
 }
@@ -196,7 +196,7 @@ static void a_row_written_during_a_scan_is_not_passed_over(void **state)
 	struct dues d = { .f = f, .during = put_earlier };
 
 	put_due(f, "a", 100, 0);
-	assert_int_equal(store_due_scan(f->store, 1000, 10, dues_on_row, &d, &d.next_ms), 0);
+	assert_int_equal(store_due_scan(f->store, 1000, INT64_MAX, 10, dues_on_row, &d, &d.next_ms), 0);
 	assert_int_equal(d.n, 1);
 
 	d = due_until(f, 1000, 10);

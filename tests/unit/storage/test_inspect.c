@@ -374,22 +374,29 @@ static void damaged_rows_of_what_is_due_are_found(void **state)
 	static const struct {
 		int64_t at_ms, locator;
 		unsigned char kind;
-		const char *value, *sentence;
+		const char *value, *sentence, *group;
 	} rows[] = {
 		{ DUE_AT_MS, 4ll << QUEUE_OFFSET_BITS | 9, STORE_DUE_MESSAGE, "", "due: a row names locator 4398046511113, where no message is" },
 		{ DUE_AT_MS + 1, 4ll << QUEUE_OFFSET_BITS, STORE_DUE_MESSAGE, "",
 		  "due: the row of locator 4398046511104 has another time than the message" },
 		{ DUE_AT_MS, 4ll << QUEUE_OFFSET_BITS, 77, "", "due: a row is damaged" },
 		{ DUE_AT_MS, 4ll << QUEUE_OFFSET_BITS, STORE_DUE_MESSAGE, "value", "due: a row is damaged" },
+		{ DUE_AT_MS, 4ll << QUEUE_OFFSET_BITS, STORE_DUE_MESSAGE, "", "due: a row is damaged", "group" },
+		{ DUE_AT_MS, 4ll << QUEUE_OFFSET_BITS, STORE_DUE_POP, "123456789", "due: a row is damaged" },
+		{ DUE_AT_MS, 4ll << QUEUE_OFFSET_BITS, STORE_DUE_POP, "12345678", "due: a row is damaged", "group" },
+		{ DUE_AT_MS, 4ll << QUEUE_OFFSET_BITS | 9, STORE_DUE_POP, "123456789",
+		  "due: a row names locator 4398046511113, where no message is", "group" },
 	};
 	struct fixture *f = *state;
-	char key[DUE_KEY_SIZE];
+	char key[DUE_KEY_MAX], *end;
 
 	for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
 		fixture_open(f);
 		fill(f);
-		mq_put64(mq_put8(mq_put64(key, (uint64_t)rows[i].at_ms), rows[i].kind), (uint64_t)rows[i].locator);
-		raw(f, CF_DUE, (struct mq_slice){ key, sizeof key }, &(struct mq_slice){ rows[i].value, strlen(rows[i].value) });
+		end = mq_put64(mq_put8(mq_put64(key, (uint64_t)rows[i].at_ms), rows[i].kind), (uint64_t)rows[i].locator);
+		if (rows[i].group)
+			end = mq_put_bytes(end, rows[i].group, strlen(rows[i].group));
+		raw(f, CF_DUE, (struct mq_slice){ key, (size_t)(end - key) }, &(struct mq_slice){ rows[i].value, strlen(rows[i].value) });
 		fixture_close(f);
 		assert_fault(f, rows[i].sentence);
 		empty_directory(f);
