@@ -16,6 +16,9 @@
 #include "daemons/broker/hold.h"
 #include "daemons/broker/locks.h"
 #include "daemons/broker/messages.h"
+#include "daemons/broker/pop_locks.h"
+#include "daemons/broker/pop_order.h"
+#include "daemons/broker/pop_polls.h"
 #include "daemons/broker/pulled.h"
 #include "daemons/broker/read_queues.h"
 #include "daemons/broker/register.h"
@@ -40,6 +43,7 @@ static void broker_on_append(void *user, struct store_queue *queue, int64_t new_
 	struct broker *b = user;
 
 	hold_notify(b->holds, queue);
+	pop_polls_grew(b->pop_polls, queue);
 }
 
 static void broker_on_due(void *user, int64_t at_ms)
@@ -151,6 +155,8 @@ static int broker_make_model(struct broker *b, struct mq_error *err)
 	if (r == 0)
 		r = pulled_new(&b->resets);
 	if (r == 0)
+		r = pop_locks_new(&b->pop_locks);
+	if (r == 0)
 		r = ahead_new(&b->ahead, b, (size_t)b->config.storeMemoryBytes / AHEAD_SHARE);
 	if (r == 0)
 		r = clients_new(&b->clients, b);
@@ -162,6 +168,9 @@ static int broker_make_model(struct broker *b, struct mq_error *err)
 		r = read_queues_new(&b->read_queues, b);
 	if (r < 0)
 		return mq_error_set(err, r, "out of memory");
+	r = pop_orders_new(&b->pop_orders, b->store, mq_wall_ms(b->clock), err);
+	if (r < 0)
+		return r;
 	r = topics_new(&b->topics, b, err);
 	if (r < 0)
 		return r;
@@ -217,6 +226,10 @@ static int broker_make(struct broker *b, struct mq_error *err)
 		r = delay_levels_parse(&b->delay_levels, b->config.messageDelayLevel, err);
 	if (r < 0)
 		return r;
+	/* The store calls them from its first record on. */
+	r = pop_polls_new(&b->pop_polls);
+	if (r < 0)
+		return mq_error_set(err, r, "out of memory");
 	r = broker_open_store(b, err);
 	if (r < 0)
 		return r;
@@ -401,6 +414,8 @@ struct broker *broker_free(struct broker *b)
 	txn_check_free(b->txn_check);
 	clients_free(b->clients);
 	ahead_free(b->ahead);
+	pop_orders_free(b->pop_orders);
+	pop_locks_free(b->pop_locks);
 	pulled_free(b->pulled);
 	pulled_free(b->resets);
 	locks_free(b->locks);
@@ -410,6 +425,7 @@ struct broker *broker_free(struct broker *b)
 	stats_free(b->stats);
 	store_close(b->store);
 	schedule_free(b->schedule);
+	pop_polls_free(b->pop_polls);
 	free(b->holds);
 	options_free(&broker_options, &b->config);
 	free(b);

@@ -34,6 +34,9 @@ struct broker {
 	struct pulled *pulled;
 	struct pulled *resets;             /* offsets that an administrator set and the group has not yet pulled from */
 	struct ahead *ahead;
+	struct pop_locks *pop_locks;
+	struct pop_orders *pop_orders;
+	struct pop_polls *pop_polls;
 	struct stats *stats;
 	struct txn_check *txn_check;
 	struct request_modes *request_modes; /* owned */

@@ -27,6 +27,9 @@ struct broker_config {
 	bool longPollingEnable, enablePropertyFilter, rejectTransactionMessage, rejectPullConsumerEnable;
 	bool notifyConsumerIdsChangedEnable, litePullMessageEnable, useServerSideResetOffset, storeReplyMessageEnable, strictSubscription;
 	bool timerWheelEnable, recallMessageEnable;
+	bool enableRetryTopicV2, retrieveMessageFromPopRetryTopicV1, popResponseReturnActualRetryTopic;
+	int64_t popFromRetryProbability; /* per cent */
+	int64_t popPollingSize, maxPopPollingSize;
 	int64_t timerMaxDelaySec, timerPrecisionMs; /* ms; timerMaxDelaySec: bare numbers are seconds */
 	bool validateSystemTopicWhenUpdateTopic, enableMixedMessageType;
 	bool aclEnable, authenticationEnabled, authorizationEnabled; /* only false passes the check */

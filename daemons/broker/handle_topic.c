@@ -5,6 +5,7 @@
 
 #include "daemons/broker/broker.h"
 #include "daemons/broker/handlers.h"
+#include "daemons/broker/pop_order.h"
 #include "daemons/broker/pulled.h"
 #include "daemons/broker/register.h"
 #include "daemons/broker/reply.h"
@@ -179,6 +180,7 @@ static void delete_work(void *arg)
 	job->r = topics_delete(b->topics, job->topic);
 	pulled_forget(b->pulled, (struct mq_slice){}, job->topic);
 	pulled_forget(b->resets, (struct mq_slice){}, job->topic);
+	pop_orders_forget(b->pop_orders, job->topic, (struct mq_slice){});
 }
 
 static void delete_done(void *arg)

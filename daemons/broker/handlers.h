@@ -15,6 +15,16 @@ int handle_consumer_send_msg_back(struct mq_request *req); /* 36 */
 int handle_end_transaction(struct mq_request *req); /* 37 */
 /* handle_pull.c */
 int handle_pull_message(struct mq_request *req); /* 11, 361 */
+/* handle_pop.c */
+int handle_pop_message(struct mq_request *req); /* 200050 */
+/* handle_ack.c */
+int handle_ack_message(struct mq_request *req);                  /* 200051 */
+int handle_change_message_invisibletime(struct mq_request *req); /* 200053 */
+int handle_batch_ack_message(struct mq_request *req);            /* 200151 */
+/* handle_pop_look.c */
+int handle_peek_message(struct mq_request *req); /* 200052 */
+int handle_notification(struct mq_request *req); /* 200054 */
+int handle_polling_info(struct mq_request *req); /* 200055 */
 /* handle_offset.c */
 int handle_query_consumer_offset(struct mq_request *req);     /* 14 */
 int handle_update_consumer_offset(struct mq_request *req);    /* 15 */

@@ -36,6 +36,7 @@ struct hold {
 	int64_t ticked; /* number of the last tick that was served */
 	unsigned n;
 	struct hold_list slots[HOLD_SLOTS], wheel[HOLD_WHEEL], owners[HOLD_OWNERS];
+	struct hold_list timed; /* those without a queue, in place of a slot */
 
 	/* Any thread: pair in hold_notify() and hold_on_post(). */
 	_Atomic uint64_t dirty[HOLD_DIRTY_WORDS];
@@ -67,14 +68,16 @@ void hold_notify(struct hold_table *t, const struct store_queue *q)
 
 static void hold_unlink(struct hold *h, struct hold_entry *e)
 {
-	unsigned slot = hold_hash(e->queue, HOLD_SLOTS);
-
 	LIST_REMOVE(e, in_slot);
 	LIST_REMOVE(e, in_wheel);
 	LIST_REMOVE(e, in_owner);
-	if (LIST_EMPTY(&h->slots[slot]))
-		atomic_fetch_and(&h->table->waiting[slot], ~((uint32_t)1 << h->index));
 	h->n--;
+	if (e->queue) {
+		unsigned slot = hold_hash(e->queue, HOLD_SLOTS);
+
+		if (LIST_EMPTY(&h->slots[slot]))
+			atomic_fetch_and(&h->table->waiting[slot], ~((uint32_t)1 << h->index));
+	}
 }
 
 static int64_t hold_now_tick(struct hold *h)
@@ -107,8 +110,8 @@ static void hold_serve_next(struct hold *h)
 
 bool hold_park(struct hold *h, struct hold_entry *e)
 {
-	unsigned slot = hold_hash(e->queue, HOLD_SLOTS);
 	int64_t tick = e->deadline_ms / HOLD_TICK_MS;
+	unsigned slot;
 
 	if (h->n++ == 0)
 		h->ticked = hold_now_tick(h) - 1;
@@ -116,15 +119,25 @@ bool hold_park(struct hold *h, struct hold_entry *e)
 		tick = h->ticked + 1;
 	if ((tick + 1) * HOLD_TICK_MS < h->tick.at_ms)
 		hold_serve_at(h, tick);
-	LIST_INSERT_HEAD(&h->slots[slot], e, in_slot);
 	LIST_INSERT_HEAD(&h->wheel[tick % HOLD_WHEEL], e, in_wheel);
 	LIST_INSERT_HEAD(&h->owners[hold_hash(e->owner, HOLD_OWNERS)], e, in_owner);
+	if (!e->queue) {
+		LIST_INSERT_HEAD(&h->timed, e, in_slot);
+		return true;
+	}
+	slot = hold_hash(e->queue, HOLD_SLOTS);
+	LIST_INSERT_HEAD(&h->slots[slot], e, in_slot);
 	atomic_fetch_or(&h->table->waiting[slot], (uint32_t)1 << h->index); /* P1 */
 
 	if (store_queue_max(e->queue) <= e->offset) /* P2 */
 		return true;
 	hold_unlink(h, e);
 	return false;
+}
+
+void hold_unpark(struct hold *h, struct hold_entry *e)
+{
+	hold_unlink(h, e);
 }
 
 /* Takes an entry out and remembers why. Waking comes after the walk, because wake() may park, and close connections. */
@@ -211,6 +224,8 @@ void hold_wake_all(struct hold *h)
 	for (unsigned i = 0; i < HOLD_SLOTS; i++)
 		while (!LIST_EMPTY(&h->slots[i]))
 			hold_collect(h, &due, LIST_FIRST(&h->slots[i]), HOLD_STOPPED);
+	while (!LIST_EMPTY(&h->timed))
+		hold_collect(h, &due, LIST_FIRST(&h->timed), HOLD_STOPPED);
 	hold_wake(&due);
 }
 

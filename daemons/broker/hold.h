@@ -45,7 +45,7 @@ struct hold_entry {
 	LIST_ENTRY(hold_entry) in_slot, in_wheel, in_owner;
 	enum hold_reason reason;
 
-	struct store_queue *queue;
+	struct store_queue *queue; /* NULL: only for its time; whoever can wake it otherwise calls hold_unpark() */
 	const void *owner;   /* the connection */
 	int64_t offset;      /* first offset that is wanted */
 	int64_t deadline_ms; /* monotonic */
@@ -57,6 +57,8 @@ struct hold_entry {
 
 /* False when the queue is beyond e->offset already: nothing was parked, look again. */
 bool hold_park(struct hold *h, struct hold_entry *e) _must_check_;
+/* Takes it out again: wake() is not called. */
+void hold_unpark(struct hold *h, struct hold_entry *e);
 void hold_closed(struct hold *h, const void *owner);
 void hold_wake_all(struct hold *h);
 unsigned hold_count(const struct hold *h);

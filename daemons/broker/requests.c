@@ -53,6 +53,13 @@ static const struct mq_dispatch_line lines[] = {
 	{ MQ_QUERY_ASSIGNMENT,                   handle_query_assignment,                  MQ_PERM_SUB,         NULL, NULL, false },
 	{ MQ_SET_MESSAGE_REQUEST_MODE,           handle_set_message_request_mode,          MQ_PERM_ADMIN,       NULL, NULL, false },
 	{ MQ_GET_ALL_MESSAGE_REQUEST_MODE,       handle_get_all_message_request_mode,      MQ_PERM_ADMIN_READ,  NULL, NULL, false },
+	{ MQ_POP_MESSAGE,                        handle_pop_message,                       MQ_PERM_SUB,         "topic", "consumerGroup", true },
+	{ MQ_ACK_MESSAGE,                        handle_ack_message,                       MQ_PERM_SUB,         "topic", "consumerGroup", false },
+	{ MQ_PEEK_MESSAGE,                       handle_peek_message,                      MQ_PERM_SUB,         "topic", "consumerGroup", true },
+	{ MQ_CHANGE_MESSAGE_INVISIBLETIME,       handle_change_message_invisibletime,      MQ_PERM_SUB,         "topic", "consumerGroup", false },
+	{ MQ_NOTIFICATION,                       handle_notification,                      MQ_PERM_SUB,         "topic", "consumerGroup", true },
+	{ MQ_POLLING_INFO,                       handle_polling_info,                      MQ_PERM_SUB,         "topic", "consumerGroup", true },
+	{ MQ_BATCH_ACK_MESSAGE,                  handle_batch_ack_message,                 MQ_PERM_SUB,         NULL, NULL, false },
 };
 /* clang-format on */
 

@@ -10,7 +10,9 @@
 #include "daemons/broker/broker.h"
 #include "daemons/broker/delay.h"
 #include "daemons/broker/message.h"
+#include "daemons/broker/pop_revive.h"
 #include "daemons/broker/stats.h"
+#include "libmq/base/bytes.h"
 #include "libmq/base/cleanup.h"
 #include "libmq/base/log.h"
 #include "libmq/wire/fields.h"
@@ -22,6 +24,8 @@ enum {
 	LOOK_MS = 1000,	 /* the clock may have been set */
 	RETRY_MS = 1000, /* after a turn that the store refused */
 	RECALLS_MAX = 64, /* messages with the same unique id */
+	GROUP_BYTES = 64 << 10, /* of the names of groups in one turn */
+	GROUP_MAX = 1024,	/* bytes of one that a row may have */
 	TIMES_SIZE = 128, /* bytes of TIMER_ENQUEUE_MS and TIMER_DEQUEUE_MS with their names */
 	COMPLAINT_MS = 60000, /* between two journal lines about rows that cannot be read */
 };
@@ -50,6 +54,8 @@ struct schedule {
 	/* Of the thread: */
 	struct store_due rows[TURN_ROWS];
 	unsigned n_rows;
+	char groups[GROUP_BYTES]; /* the rows' */
+	size_t n_groups;
 	struct store_turn turn;
 	struct delivery_list deliveries;
 	bool has_failed;
@@ -166,7 +172,7 @@ static enum store_verdict schedule_on_recalled(void *user, int64_t queue_offset,
 	    mq_slice_starts(target, marks.real_topic) && target.p[marks.real_topic.n] == '+')
 		schedule_drop(
 		    recalling->schedule,
-		    &(struct store_due){ tag_hash, STORE_DUE_MESSAGE, rec.physical_offset });
+		    &(struct store_due){ .at_ms = tag_hash, .kind = STORE_DUE_MESSAGE, .locator = rec.physical_offset });
 	return STORE_GO_ON;
 }
 
@@ -193,6 +199,33 @@ static void schedule_forget(struct schedule *s, struct delivery *d)
 	STAILQ_REMOVE(&s->deliveries, d, delivery, link);
 	free(d);
 	s->has_failed = true;
+}
+
+/* A message that was popped and not acknowledged: the group gets it again. */
+static void schedule_revive(struct schedule *s, const struct store_due *due, struct mq_slice record)
+{
+	struct delivery *d = schedule_add(s, due, 2 * record.n + POP_REVIVE_ROOM);
+	struct mq_record rec;
+	int r;
+
+	if (!d)
+		return;
+	memcpy(d->data, record.p, record.n);
+	r = mq_record_decode((struct mq_slice){ d->data, record.n }, &rec);
+	if (r >= 0)
+		r = pop_revive(s->broker, due, &rec, d->head, d->data + record.n, &d->record);
+	if (r == -EBADMSG)
+		schedule_complain(s, due, "its record is damaged");
+	if (r < 0 && r != -EBADMSG && r != -ENOENT) {
+		schedule_forget(s, d);
+		return;
+	}
+	/* Of a topic or group that is gone nothing comes. */
+	if (r >= 0) {
+		d->op.records = &d->record;
+		d->op.n_records = 1;
+	}
+	store_turn_add(&s->turn, &d->op);
 }
 
 static void schedule_deliver(struct schedule *s, const struct store_due *due,
@@ -242,7 +275,10 @@ static enum store_verdict schedule_on_record(void *user, int64_t queue_offset, i
 {
 	const struct waiting *w = user;
 
-	schedule_deliver(w->schedule, w->due, record);
+	if (w->due->kind == STORE_DUE_POP)
+		schedule_revive(w->schedule, w->due, record);
+	else
+		schedule_deliver(w->schedule, w->due, record);
 	return STORE_STOP;
 }
 
@@ -252,7 +288,9 @@ static void schedule_take(struct schedule *s, const struct store_due *due)
 	int r = store_get(s->broker->store, due->locator, STORE_DISK, schedule_on_record, &w);
 
 	if (r == -ENOENT) {
-		schedule_complain(s, due, "its record is gone");
+		/* Retention may take away what a group never acknowledges. */
+		if (due->kind != STORE_DUE_POP)
+			schedule_complain(s, due, "its record is gone");
 		schedule_drop(s, due);
 	} else if (r < 0) {
 		s->has_failed = true;
@@ -263,8 +301,13 @@ static enum store_verdict schedule_on_row(void *user, const struct store_due *du
 {
 	struct schedule *s = user;
 
-	s->rows[s->n_rows++] = *due;
-	return STORE_GO_ON;
+	struct store_due *row = &s->rows[s->n_rows++];
+
+	*row = *due;
+	row->group.p = s->groups + s->n_groups;
+	mq_put_bytes(s->groups + s->n_groups, due->group.p, due->group.n);
+	s->n_groups += due->group.n;
+	return s->n_groups + GROUP_MAX > GROUP_BYTES ? STORE_STOP : STORE_GO_ON;
 }
 
 static void schedule_on_done(struct store_turn *turn)
@@ -313,9 +356,9 @@ static int64_t schedule_run(struct schedule *s, int64_t now_ms)
 	unsigned i;
 
 	s->n_rows = 0;
-	s->has_failed =
-	    store_due_scan(s->broker->store, now_ms, now_ms + LOOK_MS, TURN_ROWS,
-			   schedule_on_row, s, &next_ms) < 0;
+	s->n_groups = 0;
+	s->has_failed = store_due_scan(s->broker->store, now_ms, now_ms + LOOK_MS, TURN_ROWS, schedule_on_row, s,
+				       &next_ms) < 0;
 	if (s->has_failed || s->n_rows == 0)
 		return next_ms;
 	store_turn_init(&s->turn, schedule_on_done, s);
