@@ -133,6 +133,11 @@ bool bench_wait(struct ctl *ctl, const bool *is_done, int64_t timeout_ms)
 	return mq_client_wait(ctl->client, is_done, timeout_ms) == -EINTR;
 }
 
+int bench_check_delay(int64_t delay_ms, int64_t batch)
+{
+	return delay_ms > 0 && batch > 1 ? ctl_error(EX_USAGE, "--delay is for single messages, not for a --batch") : 0;
+}
+
 /* --- the topic --- */
 
 static int create_topic(struct ctl *ctl, const char *topic, int64_t queues, struct mq_failure *f)
@@ -303,6 +308,7 @@ static int print_json(const struct ctl *ctl, const void *options, const struct b
 	mq_json_member_i64(&j.w, "bytes", (int64_t)r->bytes);
 	mq_json_member_double(&j.w, "bytesPerSecond", (double)r->bytes / r->seconds);
 	mq_json_member_double(&j.w, "clientCpuSeconds", r->cpu_seconds);
+	mq_json_member_i64(&j.w, "early", (int64_t)r->early);
 	mq_json_member_i64(&j.w, "errors", (int64_t)r->errors);
 	mq_json_member_string(&j.w, "latencyOf", mq_slice_of(r->latency_of));
 	put_latency(&j.w, r->latency);
@@ -339,6 +345,8 @@ static void print_text(const struct bench_result *r)
 		       (unsigned long long)r->unsent);
 	if (r->lost > 0)
 		printf("  %llu messages were acknowledged and did not arrive\n", (unsigned long long)r->lost);
+	if (r->early > 0)
+		printf("  %llu messages were delivered before their time\n", (unsigned long long)r->early);
 }
 
 int bench_print(const struct ctl *ctl, const void *options, const struct bench_result *result)
@@ -359,5 +367,5 @@ int bench_print(const struct ctl *ctl, const void *options, const struct bench_r
 		fputs("mqctl: the first error:\n", stderr);
 		return ctl_fail(ctl, r.first_error);
 	}
-	return r.lost > 0 ? EXIT_FAILED : 0;
+	return r.lost > 0 || r.early > 0 ? EXIT_FAILED : 0;
 }

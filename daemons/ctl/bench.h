@@ -20,6 +20,7 @@ struct bench_result {
 	uint64_t errors;              /* messages that the broker refused */
 	uint64_t unsent;              /* see load_unsent() */
 	uint64_t lost;                /* messages acknowledged and not received, e2e only */
+	uint64_t early;               /* messages delivered before their time, e2e only */
 	const struct histogram *latency;
 	const struct bench_slice *slices;
 	size_t n_slices;              /* 0: not wanted */
@@ -73,6 +74,9 @@ struct bench_routes {
 int bench_routes(struct ctl *ctl, const char *topic, unsigned n, int64_t queues, struct bench_routes *ret,
 		 struct mq_failure *f) _must_check_;
 void bench_routes_done(struct bench_routes *r);
+
+/* EX_USAGE with a sentence when a delay is asked for that batches cannot have, else 0. */
+int bench_check_delay(int64_t delay_ms, int64_t batch);
 
 /* Waits for *is_done or so long; true when it ended because of Ctrl-C. */
 bool bench_wait(struct ctl *ctl, const bool *is_done, int64_t timeout_ms);

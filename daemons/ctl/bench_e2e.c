@@ -12,12 +12,13 @@ enum {
 	POLL_SETTLE_MS = 300, /* for the first polls to be parked at the broker */
 	ARRIVE_MS = 5000,     /* for the last messages to arrive */
 	POLL_MS = 20,
+	CLOCK_NS = 1000000,   /* servers count in milliseconds */
 };
 
 struct e2e_options {
 	struct common_options common;
 	const char *topic, *group;
-	int64_t connections, consumers, in_flight, size, duration_ms, warmup_ms, batch, rate, queues;
+	int64_t connections, consumers, in_flight, size, duration_ms, warmup_ms, batch, rate, queues, delay_ms;
 	bool quiet;
 };
 
@@ -39,6 +40,8 @@ static const struct arg_line e2e_lines[] = {
 	  "size of a body" },
 	{ 'B', "batch", ARG_INT, "N", E2E(batch), "1", 1, TEMPLATE_BATCH_MAX, NULL,
 	  "messages per request" },
+	{ 0, "delay", ARG_DURATION, "TIME", E2E(delay_ms), "0", 0, 86400000, NULL,
+	  "ask for delivery so much later, by timer, and measure how late it is" },
 	{ 'd', "duration", ARG_DURATION, "TIME", E2E(duration_ms), "10s", 1, 86400000, NULL,
 	  "how long to measure" },
 	{ 'w', "warmup", ARG_DURATION, "TIME", E2E(warmup_ms), "1s", 0, 3600000, NULL,
@@ -52,6 +55,8 @@ struct e2e {
 	uint32_t run;       /* stamp of our messages: others may use the topic too */
 	int64_t measure_ns; /* messages due before belong to the warm-up */
 	uint64_t received;  /* all, with the warm-up */
+	int64_t delay_ns;
+	uint64_t early;     /* came before their time */
 };
 
 static int64_t on_record(const struct mq_record *r, int64_t now_ns, void *user)
@@ -62,7 +67,12 @@ static int64_t on_record(const struct mq_record *r, int64_t now_ns, void *user)
 	if (!load_read_stamp(r->body, e->run, &due_ns))
 		return -1;
 	e->received++;
-	return due_ns >= e->measure_ns ? now_ns - due_ns : -1;
+	if (due_ns < e->measure_ns)
+		return -1;
+	if (now_ns >= due_ns + e->delay_ns)
+		return now_ns - due_ns - e->delay_ns;
+	e->early += now_ns + CLOCK_NS <= due_ns + e->delay_ns;
+	return 0;
 }
 
 static struct bench_progress progress(void *user)
@@ -77,7 +87,7 @@ static void wait_for_arrival(struct ctl *ctl, struct load *l, const struct e2e *
 {
 	static const bool never = false;
 	uint64_t before = e->received;
-	int64_t last_ns = load_now_ns();
+	int64_t last_ns = load_now_ns(), patience_ns = (int64_t)ARRIVE_MS * 1000000 + e->delay_ns;
 
 	while (e->received < load_stats(l)->acked) {
 		if (bench_wait(ctl, &never, POLL_MS))
@@ -85,7 +95,7 @@ static void wait_for_arrival(struct ctl *ctl, struct load *l, const struct e2e *
 		if (e->received > before) {
 			before = e->received;
 			last_ns = load_now_ns();
-		} else if (load_now_ns() - last_ns > (int64_t)ARRIVE_MS * 1000000) {
+		} else if (load_now_ns() - last_ns > patience_ns) {
 			return;
 		}
 	}
@@ -129,7 +139,7 @@ static int run(struct ctl *ctl, const struct e2e_options *o, struct load *l, str
 		return ctl_fail(ctl, load_failure(l) ? load_failure(l) : &stats->failure);
 	result = (struct bench_result){
 		.kind = "e2e",
-		.latency_of = "end to end",
+		.latency_of = e->delay_ns > 0 ? "delivery" : "end to end",
 		.seconds = (double)(end_ns - start_ns) / 1e9,
 		.messages = stats->messages,
 		.bytes = stats->bytes,
@@ -138,6 +148,7 @@ static int run(struct ctl *ctl, const struct e2e_options *o, struct load *l, str
 		.lost = !was_interrupted && load_stats(l)->acked > e->received
 				? load_stats(l)->acked - e->received
 				: 0,
+		.early = e->early,
 		.latency = &stats->latency,
 		.cpu_seconds = cpu_seconds,
 		.first_error = load_stats(l)->errors > 0 ? &load_stats(l)->first_error : NULL,
@@ -168,9 +179,14 @@ static int cmd_e2e(struct ctl *ctl, const void *options, char **operands, unsign
 		.batch = (unsigned)o->batch,
 		.size = (size_t)o->size,
 		.rate = (double)o->rate,
+		.delay_ms = o->delay_ms,
 	};
 	struct mq_failure f;
+	int r = bench_check_delay(o->delay_ms, o->batch);
 
+	if (r)
+		return r;
+	e.delay_ns = o->delay_ms * 1000000;
 	if (e.run == 0)
 		e.run = 1;
 	load_cfg.stamp_run = e.run;
@@ -188,7 +204,7 @@ const struct verb verb_bench_e2e = {
 	.operands = "",
 	.summary = "Measure the time from sending to receiving at a given rate",
 	.details = "The latency counts from when a message was due to be sent, so that waiting behind a "
-		   "stall is in it.",
+		   "stall is in it; with --delay it counts from when a message was due to be delivered.",
 	.lines = e2e_lines,
 	.n_lines = N_ELEMENTS(e2e_lines),
 	.options_size = sizeof(struct e2e_options),

@@ -11,7 +11,7 @@ enum { DRAIN_MS = 10000 }; /* for the answers under way at the end */
 struct produce_options {
 	struct common_options common;
 	const char *topic, *group;
-	int64_t connections, in_flight, size, duration_ms, warmup_ms, messages, batch, rate, queues, topics;
+	int64_t connections, in_flight, size, duration_ms, warmup_ms, messages, batch, rate, queues, topics, delay_ms;
 	bool quiet, random, slices;
 };
 
@@ -38,6 +38,8 @@ static const struct arg_line produce_lines[] = {
 	  "answers come" },
 	{ 'd', "duration", ARG_DURATION, "TIME", PRODUCE(duration_ms), "10s", 1, 86400000, NULL,
 	  "how long to measure" },
+	{ 0, "delay", ARG_DURATION, "TIME", PRODUCE(delay_ms), "0", 0, INT64_MAX, NULL,
+	  "ask for delivery so much later, by timer" },
 	{ 'm', "messages", ARG_INT, "N", PRODUCE(messages), NULL, 1, INT64_MAX, NULL,
 	  "stop after N messages, however long it takes" },
 	{ 'w', "warmup", ARG_DURATION, "TIME", PRODUCE(warmup_ms), "1s", 0, 3600000, NULL,
@@ -154,9 +156,13 @@ static int cmd_produce(struct ctl *ctl, const void *options, char **operands, un
 		.rate = (double)o->rate,
 		.messages = (uint64_t)o->messages,
 		.has_random_bodies = o->random,
+		.delay_ms = o->delay_ms,
 	};
 	struct mq_failure f;
+	int r = bench_check_delay(o->delay_ms, o->batch);
 
+	if (r)
+		return r;
 	if (bench_routes(ctl, o->topic, (unsigned)o->topics, o->queues, &routes, &f) < 0)
 		return ctl_fail(ctl, &f);
 	cfg.routes = routes.items;

@@ -520,6 +520,7 @@ static int add_templates(struct load *l, struct load_broker *lb, const char *top
 			.n_messages = l->cfg.batch,
 			.body_size = l->cfg.size,
 			.process = l->process,
+			.delay_ms = l->cfg.delay_ms,
 		};
 
 		r = template_init(&lb->templates[lb->n_templates], &cfg);

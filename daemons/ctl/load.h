@@ -25,6 +25,7 @@ struct load_config {
 	double rate;            /* messages per second over all; 0: as fast as answers come */
 	uint64_t messages;      /* stop after so many; 0: never */
 	bool has_random_bodies; /* each body another piece of random bytes, not the same text */
+	int64_t delay_ms;       /* ask for delivery so much later; 0: at once. Not with batches */
 	uint32_t stamp_run;     /* not 0: bodies begin with a stamp of this run, see load_read_stamp() */
 };
 

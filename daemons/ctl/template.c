@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <event2/buffer.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,11 +29,15 @@ void put_hex(char *out, uint64_t value, int digits)
 		out[i] = "0123456789ABCDEF"[value & 15];
 }
 
-/* What Java producers put into every message. */
-static size_t write_properties(char *out, uint64_t process)
+/* What Java producers put into every message, and into delayed ones. */
+static size_t write_properties(char *out, const struct template_config *cfg)
 {
-	return (size_t)snprintf(out, PROPERTIES_MAX, "UNIQ_KEY\x01%016llX" COUNT_MARK "\x02WAIT\x01true\x02",
-				(unsigned long long)process);
+	int n = snprintf(out, PROPERTIES_MAX, "UNIQ_KEY\x01%016llX" COUNT_MARK "\x02WAIT\x01true\x02",
+			 (unsigned long long)cfg->process);
+
+	if (cfg->delay_ms > 0)
+		n += snprintf(out + n, (size_t)(PROPERTIES_MAX - n), "TIMER_DELAY_MS\x01%" PRIi64 "\x02", cfg->delay_ms);
+	return (size_t)n;
 }
 
 static void fill_body(char *out, size_t n)
@@ -72,7 +77,7 @@ static int encode(struct template *t, const struct template_config *cfg)
 {
 	_cleanup_(freep) char *body = NULL;
 	char properties[PROPERTIES_MAX];
-	struct mq_slice one = { properties, write_properties(properties, cfg->process) };
+	struct mq_slice one = { properties, write_properties(properties, cfg) };
 	bool is_batch = cfg->n_messages > 1;
 	struct mq_command cmd;
 	struct evbuffer *out;

@@ -28,6 +28,7 @@ struct template_config {
 	int32_t queue_id;
 	unsigned n_messages; /* 1: SEND_MESSAGE_V2, more: SEND_BATCH_MESSAGE */
 	size_t body_size;
+	int64_t delay_ms;    /* TIMER_DELAY_MS of single messages; 0: delivered at once */
 	uint64_t process;    /* the first half of the unique ids */
 };
 
