@@ -34,6 +34,7 @@ class Peer:
         host, port = address.rsplit(":", 1)
         self.sock = socket.create_connection((host, int(port)), timeout=DEADLINE_S)
         self.opaque = itertools.count(1)
+        self.notices = []  # groups that code 40 named
 
     def close(self):
         self.sock.close()
@@ -57,7 +58,7 @@ class Peer:
         return opaque
 
     def ask(self, code, ext=None, body=b"", **kwargs):
-        """Returns (header, body) of the answer; requests of the server in between are passed over."""
+        """Returns (header, body) of the answer; of requests of the server in between only notices are remembered."""
         opaque = self.send(code, ext, body, **kwargs)
         while True:
             size, mark = struct.unpack(">II", self._read(8))
@@ -65,6 +66,8 @@ class Peer:
             body = self._read(size - 4 - (mark & 0xFFFFFF))
             if header["flag"] & 1 and header["opaque"] == opaque:
                 return header, body
+            if header["code"] == 40 and not header["flag"] & 1:
+                self.notices.append(header["extFields"]["consumerGroup"])
             if header["flag"] & 1:
                 raise ValueError(f"an answer to request {header['opaque']}, which wants none")
 
@@ -181,15 +184,16 @@ def batch_entry(body, properties=b""):
         struct.pack(">I", len(body)) + body + struct.pack(">H", len(properties)) + properties
 
 
-def heartbeat(client, group, topic, sub_version=1):
+def heartbeat(client, group, topic, sub_version=1, model="CLUSTERING", **more):
     return json.dumps({
         "clientID": client,
         "consumerDataSet": [{
             "consumeFromWhere": "CONSUME_FROM_FIRST_OFFSET", "consumeType": "CONSUME_PASSIVELY", "groupName": group,
-            "messageModel": "CLUSTERING", "unitMode": False,
-            "subscriptionDataSet": [{"classFilterMode": False, "codeSet": [], "expressionType": "TAG",
-                                     "subString": "*", "subVersion": sub_version, "tagsSet": [], "topic": topic}]}],
-        "producerDataSet": [{"groupName": "probe"}]}).encode()
+            "messageModel": model, "unitMode": False,
+            "subscriptionDataSet": [] if more.get("withoutSub") else [
+                {"classFilterMode": False, "codeSet": [], "expressionType": "TAG",
+                 "subString": "*", "subVersion": sub_version, "tagsSet": [], "topic": topic}]}],
+        "producerDataSet": [{"groupName": "probe"}], **more}).encode()
 
 
 def queue(topic, queue_id):
@@ -567,6 +571,90 @@ def ask_until(peer, name, code, fields, body, more):
         time.sleep(0.02)
 
 
+class Members:
+    """Who is told of changes in a group (40), and what heartbeats are answered."""
+
+    def __init__(self, address):
+        self.address = address
+        self.peers = {}
+
+    def beat(self, name, group, topic="Probe", **kwargs):
+        if name not in self.peers:
+            self.peers[name] = Peer(self.address)
+        header, _ = self.peers[name].ask(34, {}, heartbeat(name, group, topic, **kwargs))
+        return header["extFields"].get("IS_SUB_CHANGE")
+
+    def unregister(self, name, group):
+        if name not in self.peers:
+            self.peers[name] = Peer(self.address)
+        self.peers[name].ask(35, {"clientID": name, "consumerGroup": group})
+
+    def close(self, name, group):
+        """Returns when somebody was told, or when the group has fewer members."""
+        self.peers.pop(name).close()
+        deadline = time.monotonic() + DEADLINE_S
+        other = next(iter(self.peers.values()))
+        while name.encode() in other.ask(38, {"consumerGroup": group})[1] and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def told(self):
+        """What each was told since the last time. A notice is on its way before the one who caused it is answered; the second question
+        is read when everything before the first one's answer was written."""
+        for peer in self.peers.values():
+            for _ in range(2):
+                peer.ask(30, {"topic": "Probe", "queueId": 0})
+        shown = " ".join(f"{name}={len(peer.notices)}" for name, peer in self.peers.items() if peer.notices) or "nobody"
+        for peer in self.peers.values():
+            peer.notices.clear()
+        return shown
+
+
+def members(address):
+    m, group = Members(address), "probe-members"
+
+    def step(name, answer=None):
+        print(f"probe members-{name}: " + (f"IS_SUB_CHANGE={answer} " if answer else "") + f"told {m.told()}", flush=True)
+
+    step("first", m.beat("a", group))
+    step("again", m.beat("a", group))
+    step("second", m.beat("b", group))
+    step("newer-version", m.beat("a", group, sub_version=2))
+    step("other-topic", m.beat("a", group, topic="ProbeOneQueue", sub_version=3))
+    step("last-one-wins", m.beat("b", group))
+    step("unregister", m.unregister("b", group))
+    step("unregister-stranger", m.unregister("c", group))
+    step("unregister-unknown-group", m.unregister("c", "probe-nobody"))
+    m.beat("b", group)
+    m.told()
+    m.close("b", group)
+    step("close")
+
+    group = "probe-members-v2"
+    step("v2-first", m.beat("a", group, heartbeatFingerprint=7))
+    step("v2-without-subscriptions", m.beat("a", group, heartbeatFingerprint=7, withoutSub=True))
+    step("v2-second-alike", m.beat("b", group, heartbeatFingerprint=7))
+    step("v2-second-changes", m.beat("b", group, topic="ProbeOneQueue", sub_version=2, heartbeatFingerprint=8))
+    step("v2-first-hears", m.beat("a", group, heartbeatFingerprint=7, withoutSub=True))
+    step("v2-first-says-again", m.beat("a", group, sub_version=3, heartbeatFingerprint=7))
+    step("v2-after-v1", m.beat("b", group, sub_version=4))
+    step("v2-first-hears-v1", m.beat("a", group, heartbeatFingerprint=7, withoutSub=True))
+
+    group = "probe-members-broadcast"
+    step("broadcast-first", m.beat("a", group, model="BROADCASTING"))
+    step("broadcast-second", m.beat("b", group, model="BROADCASTING"))
+    step("broadcast-unregister", m.unregister("b", group))
+
+    group = "probe-members-silent"
+    m.peers["a"].ask(200, {}, json.dumps({"groupName": group, "notifyConsumerIdsChangedEnable": False}).encode())
+    step("silent-first", m.beat("a", group))
+    step("silent-second", m.beat("d", group))
+    step("silent-unregister", m.unregister("d", group))
+    m.beat("d", group)
+    m.told()
+    m.close("d", group)
+    step("silent-close")
+
+
 def run(namesrv):
     addresses = {"namesrv": namesrv, "broker": wait(namesrv, [])}
     peers = {name: Peer(address) for name, address in addresses.items()}
@@ -593,6 +681,7 @@ def run(namesrv):
         ext = steady(header.get("extFields") or {})
         print(f"probe {name}: code={header['code']} remark={shown_remark(header)} ext={json.dumps(ext, sort_keys=True)} "
               f"body={shown_body(header['code'], code, answer)}", flush=True)
+    members(addresses["broker"])
 
 
 def main():

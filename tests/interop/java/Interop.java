@@ -48,7 +48,8 @@ public final class Interop {
 			RetryCases::addTo,
 			DelayCases::addTo,
 			RequestCases::addTo,
-			ResetCases::addTo);
+			ResetCases::addTo,
+			MemberCases::addTo);
 
 	/** What a case printed, and whether it passed. */
 	private static final class Result {

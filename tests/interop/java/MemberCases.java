@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import java.util.Map;
+import java.util.TreeMap;
+
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+
+/** Members of a group: heartbeats of both versions, who leaves, and members that subscribe to different things. */
+final class MemberCases {
+	private static final int QUEUES = 4;
+
+	static void addTo(Map<String, Interop.Case> all) {
+		all.put("member-heartbeat-v2", MemberCases::heartbeatV2);
+		all.put("member-leaves", MemberCases::leaves);
+		all.put("member-differs", MemberCases::differs);
+	}
+
+	/** These cases run beside others, and consumers with the same instance name would share one client. */
+	private static DefaultMQPushConsumer member(World w, String group, String instance, World.Inbox inbox) {
+		DefaultMQPushConsumer c = w.pushConsumer(group, group + "-" + instance);
+
+		c.setPollNameServerInterval(1_000);
+		c.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+			messages.forEach(inbox::add);
+			return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+		});
+		return c;
+	}
+
+	/** Clients before 5.1.3 know the first version only. */
+	private static boolean useHeartbeatV2(DefaultMQPushConsumer c) throws Exception {
+		try {
+			c.getClass().getMethod("setUseHeartbeatV2", boolean.class).invoke(c, true);
+			return true;
+		} catch (NoSuchMethodException e) {
+			return false;
+		}
+	}
+
+	/** Does the client send heartbeats without subscriptions now, since the broker knows them? */
+	private static boolean isBrief(World w, DefaultMQPushConsumer c) throws Exception {
+		Object client = c.getDefaultMQPushConsumerImpl().getmQClientFactory();
+		var field = client.getClass().getDeclaredField("brokerAddrHeartbeatFingerprintTable");
+
+		field.setAccessible(true);
+		return ((Map<?, ?>) field.get(client)).containsKey(w.broker);
+	}
+
+	/**
+	 * A rebalance raises the subscription's version and sends a heartbeat, which gets lost when another is under way. The next ones are
+	 * brief and do not make up for it, so that every pull would be refused as older (code 25).
+	 */
+	private static void sayAgain(DefaultMQPushConsumer... members) throws Exception {
+		for (DefaultMQPushConsumer c : members) {
+			var client = c.getDefaultMQPushConsumerImpl().getmQClientFactory();
+
+			try {
+				var method = client.getClass().getMethod("sendHeartbeatToAllBrokerWithLockV2", boolean.class);
+
+				World.await("a full heartbeat", () -> (boolean) method.invoke(client, true));
+			} catch (NoSuchMethodException e) {
+				client.sendHeartbeatToAllBrokerWithLock();
+			}
+		}
+	}
+
+	private static int queuesOf(DefaultMQPushConsumer c, String topic) {
+		return (int) c.getDefaultMQPushConsumerImpl().getRebalanceImpl().getProcessQueueTable().keySet().stream()
+			.filter(q -> q.getTopic().equals(topic)).count();
+	}
+
+	private static void awaitShares(String topic, int share, DefaultMQPushConsumer... members) throws Exception {
+		World.await("shares of " + topic, () -> {
+			boolean holds = true;
+
+			for (DefaultMQPushConsumer c : members) {
+				c.getDefaultMQPushConsumerImpl().doRebalance();
+				holds &= queuesOf(c, topic) == share;
+			}
+			return holds;
+		});
+	}
+
+	/** "2 members: T=*": who is connected and what the group subscribes to, as tools show it. */
+	private static String shown(World w, String group) throws Exception {
+		var connection = w.admin.examineConsumerConnectionInfo(w.name(group));
+		Map<String, String> subscriptions = new TreeMap<>();
+
+		connection.getSubscriptionTable().forEach((topic, s) -> subscriptions.put(topic.replace(w.name(""), ""), s.getSubString()));
+		return connection.getConnectionSet().size() + " members of " + connection.getConsumeType() + " " +
+			connection.getMessageModel() + ": " + subscriptions;
+	}
+
+	private static void send(World w, String topic, String tag, int perQueue) throws Exception {
+		for (int i = 0; i < perQueue * QUEUES; i++)
+			w.send(World.message(topic, tag, tag + i + " of " + topic), i % QUEUES);
+		w.settle();
+	}
+
+	/** Apache's broker says nothing of a topic's queues before the first commit of one. */
+	private static void awaitNoLag(World w, String group, String topic, DefaultMQPushConsumer... members) throws Exception {
+		World.await("no lag of " + group, () -> {
+			for (DefaultMQPushConsumer c : members)
+				c.getDefaultMQPushConsumerImpl().persistConsumerOffset();
+			if (w.lag(group) != 0)
+				return false;
+			return w.admin.examineConsumeStats(w.name(group)).getOffsetTable().entrySet().stream()
+				.filter(e -> e.getKey().getTopic().equals(topic) && e.getValue().getConsumerOffset() == e.getValue().getBrokerOffset())
+				.count() == QUEUES;
+		});
+	}
+
+	private static void heartbeatV2(World w) throws Exception {
+		String topic = w.topic("member-v2", QUEUES), other = w.topic("member-v2-other", QUEUES);
+		World.Inbox[] inboxes = { new World.Inbox(), new World.Inbox() };
+		DefaultMQPushConsumer[] members = { member(w, "member-v2", "first", inboxes[0]), member(w, "member-v2", "second", inboxes[1]) };
+
+		try {
+			/* While one is alone: two may write the same subscriptions in different orders, and so have different fingerprints. */
+			for (DefaultMQPushConsumer c : members) {
+				boolean isV2 = useHeartbeatV2(c);
+
+				c.subscribe(topic, "*");
+				c.start();
+				if (isV2 && c == members[0])
+					World.await("heartbeats without subscriptions", () -> isBrief(w, c));
+			}
+			awaitShares(topic, QUEUES / 2, members);
+			sayAgain(members);
+			w.outcome(shown(w, "member-v2"));
+			send(w, topic, "a", 2);
+			World.await("8 messages", () -> inboxes[0].distinct() + inboxes[1].distinct() == 8);
+			w.outcome("got " + inboxes[0].distinct() + " and " + inboxes[1].distinct());
+
+			/* Each member's changed subscription reaches the broker, though it kept silent about the old one. */
+			for (DefaultMQPushConsumer c : members)
+				c.subscribe(other, "*");
+			awaitShares(other, QUEUES / 2, members);
+			sayAgain(members);
+			World.await("the second topic", () -> shown(w, "member-v2").contains("other"));
+			send(w, other, "a", 2);
+			World.await("8 more", () -> inboxes[0].distinct() + inboxes[1].distinct() == 16);
+			w.outcome(shown(w, "member-v2") + "; got " + inboxes[0].distinct() + " and " + inboxes[1].distinct());
+			for (DefaultMQPushConsumer c : members)
+				c.unsubscribe(other);
+			World.await("the first topic alone", () -> !shown(w, "member-v2").contains("other"));
+			w.outcome("then " + shown(w, "member-v2"));
+		} finally {
+			for (DefaultMQPushConsumer c : members)
+				c.shutdown();
+		}
+		w.outcomeOf("all gone", () -> shown(w, "member-v2"));
+	}
+
+	private static void leaves(World w) throws Exception {
+		String topic = w.topic("member-leaves", QUEUES);
+		World.Inbox inbox = new World.Inbox();
+		DefaultMQPushConsumer first = member(w, "member-leaves", "first", inbox), second = member(w, "member-leaves", "second", inbox);
+
+		try {
+			for (DefaultMQPushConsumer c : new DefaultMQPushConsumer[] { first, second }) {
+				c.subscribe(topic, "*");
+				c.start();
+			}
+			awaitShares(topic, QUEUES / 2, first, second);
+			w.outcome(shown(w, "member-leaves"));
+			/* It says goodbye before shutdown() returns; the other is told, and takes over without being asked to here. */
+			second.shutdown();
+			w.outcome("one left: " + shown(w, "member-leaves"));
+			World.await("all queues", () -> queuesOf(first, topic) == QUEUES);
+			send(w, topic, "a", 2);
+			World.await("8 messages", () -> inbox.distinct() == 8);
+			w.outcome("the other got " + inbox.distinct());
+		} finally {
+			first.shutdown();
+			second.shutdown();
+		}
+	}
+
+	/** The newest subscription counts for the whole group: what the others asked for is passed over, silently. */
+	private static void differs(World w) throws Exception {
+		String topic = w.topic("member-differs", QUEUES);
+		World.Inbox[] inboxes = { new World.Inbox(), new World.Inbox() };
+		DefaultMQPushConsumer first = member(w, "member-differs", "first", inboxes[0]);
+		DefaultMQPushConsumer second = member(w, "member-differs", "second", inboxes[1]);
+
+		try {
+			first.subscribe(topic, "a");
+			first.start();
+			second.subscribe(topic, "b");
+			second.start();
+			awaitShares(topic, QUEUES / 2, first, second);
+			/* Newer than what either said while queues moved. */
+			second.subscribe(topic, "b");
+			var newest = second.getDefaultMQPushConsumerImpl().getSubscriptionInner().get(topic);
+			World.await("the newest subscription", () -> w.admin.examineConsumerConnectionInfo(w.name("member-differs"))
+				.getSubscriptionTable().get(topic).getSubVersion() == newest.getSubVersion());
+			w.outcome(shown(w, "member-differs"));
+			/* Pulls that wait go by what counted when they came: these end them. */
+			send(w, topic, "a", 2);
+			send(w, topic, "b", 2);
+			awaitNoLag(w, "member-differs", topic, first, second);
+			for (World.Inbox inbox : inboxes)
+				inbox.clear();
+			send(w, topic, "a", 2);
+			send(w, topic, "b", 2);
+			awaitNoLag(w, "member-differs", topic, first, second);
+			w.outcome("of 8 and 8, the first got " + inboxes[0].texts() + ", the second only its own " +
+				inboxes[1].texts().stream().allMatch(text -> text.startsWith("b")) + " " + inboxes[1].distinct());
+		} finally {
+			first.shutdown();
+			second.shutdown();
+		}
+	}
+}
