@@ -258,7 +258,7 @@ static void who_floods_and_does_not_read_is_stopped_alone(void **state)
 			assert_serves_others("BesideMute");
 		again = flooded(p);
 		assert_true(milliseconds() < until);
-	} while (again != seen); /* it goes on until the sockets' buffers and its budget are full */
+	} while (again != seen && !HAS_SANITIZER); /* it goes on until the sockets' buffers and its budget are full, some 80,000 messages */
 	assert_serves_others("BesideMute");
 	flood_end(flood);
 	harness_close(greedy);
