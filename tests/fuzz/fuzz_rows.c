@@ -44,16 +44,6 @@ static void check_half(struct mq_slice all)
 	must(r == 0 || r == -EBADMSG);
 }
 
-static void check_due(struct mq_slice key)
-{
-	struct store_due due;
-	int r = due_parse(key, MQ_SLICE(""), &due);
-
-	must(r == 0 || r == -EBADMSG);
-	if (r == 0)
-		must(due.kind != STORE_DUE_NONE);
-}
-
 static void check_family(struct mq_slice name)
 {
 	_cleanup_(freep) char *text = strndup(name.p, name.n);
@@ -74,6 +64,23 @@ static void check_keys(struct mq_slice rest)
 	while ((key = index_next_key(&rest)).n > 0) {
 		must(is_within(key, all) && !memchr(key.p, ' ', key.n));
 		(void)index_hash(MQ_SLICE("T"), key);
+	}
+}
+
+static void check_due(struct mq_slice key)
+{
+	static const char value[DUE_POP_VALUE_SIZE] = { 0, 0, 0, 0, 0, 0, 0, 7, 1 };
+	struct store_due due;
+
+	for (size_t n = 0; n <= sizeof value; n += sizeof value) {
+		int r = due_parse(key, (struct mq_slice){ value, n }, &due);
+
+		must(r == 0 || r == -EBADMSG);
+		if (r < 0)
+			continue;
+		must(due_is_valid(&due) && due_equals(&due, &due));
+		must(is_within(due.group, key) && key.n == DUE_KEY_MIN + due.group.n);
+		must((due.kind == STORE_DUE_POP) == (n > 0));
 	}
 }
 

@@ -355,6 +355,185 @@ static void what_waits_stays_whatever_the_bytes(void **state)
 	assert_int_equal(scan(f, "LATER", 0, 0).n, 0);
 }
 
+/* ---- What a group popped ---- */
+
+static struct store_due popped(const char *group, int64_t at_ms, int64_t locator)
+{
+	return (struct store_due){
+		.at_ms = at_ms, .kind = STORE_DUE_POP, .locator = locator, .group = mq_slice_of(group), .pop_at_ms = 7, .is_suspended = true,
+	};
+}
+
+static int change(struct fixture *f, const struct store_due *take, const struct store_due *delete, const struct store_due *put)
+{
+	struct store_op op;
+
+	store_op_init(&op);
+	if (take)
+		op.take_due = *take;
+	op.due_deletes = delete;
+	op.n_due_deletes = delete ? 1 : 0;
+	op.due_puts = put;
+	op.n_due_puts = put ? 1 : 0;
+	(void)commit_op(f, &op);
+	return op.result;
+}
+
+static enum store_verdict assert_popped(void *user, const struct store_due *due)
+{
+	assert_int_equal(due->kind, STORE_DUE_POP);
+	assert_int_equal(due->at_ms, 100);
+	assert_int_equal(due->locator, 5);
+	assert_true(mq_slice_is(due->group, ++*(unsigned *)user == 1 ? "g" : "h"));
+	assert_int_equal(due->pop_at_ms, 7);
+	assert_true(due->is_suspended);
+	return STORE_GO_ON;
+}
+
+static void count_turn(struct store_turn *turn)
+{
+	atomic_fetch_add((_Atomic unsigned *)turn->user, 1);
+}
+
+static void a_message_is_with_each_group_that_popped_it(void **state)
+{
+	struct fixture *f = *state;
+	struct store_due g = popped("g", 100, 5), h = popped("h", 100, 5);
+	unsigned n = 0;
+	int64_t next;
+
+	assert_int_equal(change(f, NULL, NULL, &h), 0);
+	assert_int_equal(change(f, NULL, NULL, &g), 0);
+	fixture_close(f);
+	fixture_open(f);
+	assert_int_equal(store_due_scan(f->store, 100, INT64_MAX, 10, assert_popped, &n, &next), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(change(f, &g, NULL, NULL), 0);
+	assert_int_equal(change(f, &g, NULL, NULL), -ENOENT);
+	assert_int_equal(count_due(f), 1);
+}
+
+static void a_row_moves_if_it_is_there(void **state)
+{
+	struct fixture *f = *state;
+	struct store_due now = popped("g", 100, 5), later = popped("g", 200, 5);
+
+	assert_int_equal(change(f, NULL, NULL, &now), 0);
+	assert_int_equal(change(f, &now, NULL, &now), 0); /* to where it was: it stays */
+	assert_int_equal(count_due(f), 1);
+	assert_int_equal(change(f, &now, NULL, &later), 0);
+	assert_int_equal(change(f, &now, NULL, &now), -ENOENT);
+	assert_int_equal(due_until(f, 1000, 10).n, 1);
+	assert_int_equal(due_until(f, 1000, 10).rows[0].at_ms, 200);
+	assert_int_equal(change(f, NULL, &later, NULL), 0);
+	assert_int_equal(change(f, NULL, &later, NULL), 0); /* not there: nobody minds */
+	assert_int_equal(count_due(f), 0);
+	/* Deletes come before puts. */
+	assert_int_equal(change(f, NULL, &later, &later), 0);
+	assert_int_equal(count_due(f), 1);
+}
+
+static void the_first_of_a_batch_is_the_first(void **state)
+{
+	struct fixture *f = *state;
+	struct store_due row = popped("g", 100, 5);
+	struct store_op ack, revive;
+	struct store_turn turn;
+	_Atomic unsigned n_done = 0;
+
+	assert_int_equal(change(f, NULL, NULL, &row), 0);
+	store_op_init(&ack);
+	ack.due_deletes = &row;
+	ack.n_due_deletes = 1;
+	store_op_init(&revive);
+	revive.take_due = row;
+	store_turn_init(&turn, count_turn, &n_done);
+	store_turn_add(&turn, &ack);
+	store_turn_add(&turn, &revive);
+	store_commit(f->store, &turn);
+	assert_int_equal(n_done, 1);
+	assert_int_equal(ack.result, 0);
+	assert_int_equal(revive.result, -ENOENT);
+}
+
+static void a_scan_looks_no_further_than_its_horizon(void **state)
+{
+	struct fixture *f = *state;
+	struct store_due near = popped("g", 100, 5), far = popped("g", 5000, 6);
+	struct dues d = { .f = f };
+
+	assert_int_equal(change(f, NULL, NULL, &far), 0);
+	assert_int_equal(store_due_scan(f->store, 50, 1050, 10, dues_on_row, &d, &d.next_ms), 0);
+	assert_int_equal(d.n, 0);
+	assert_int_equal(d.next_ms, 1050);
+	/* What is put below the horizon afterwards is found. */
+	assert_int_equal(change(f, NULL, NULL, &near), 0);
+	assert_int_equal(store_due_scan(f->store, 150, 1150, 10, dues_on_row, &d, &d.next_ms), 0);
+	assert_int_equal(d.n, 1);
+	assert_int_equal(d.next_ms, 1150);
+	assert_int_equal(change(f, &near, NULL, NULL), 0);
+	assert_int_equal(store_due_scan(f->store, 4500, 5500, 10, dues_on_row, &d, &d.next_ms), 0);
+	assert_int_equal(d.n, 1);
+	assert_int_equal(d.next_ms, 5000);
+	assert_int_equal(store_due_scan(f->store, 5000, 6000, 10, dues_on_row, &d, &d.next_ms), 0);
+	assert_int_equal(d.n, 2);
+}
+
+static void rows_that_cannot_be_are_refused(void **state)
+{
+	static char name[2000];
+	struct fixture *f = *state;
+	struct store_due none = popped("", 100, 5), much = popped(name, 100, 5), message = popped("g", 100, 5);
+	struct store_meta_put meta = { .kind = "kind", .name = { name, sizeof name }, .value = MQ_SLICE("x") };
+	struct store_op op;
+
+	memset(name, 'x', sizeof name - 1);
+	much.group.n = sizeof name - 1;
+	message.kind = STORE_DUE_MESSAGE;
+	assert_int_equal(change(f, NULL, NULL, &none), -EINVAL);
+	assert_int_equal(change(f, NULL, NULL, &much), -EINVAL);
+	assert_int_equal(change(f, NULL, &message, NULL), -EINVAL);
+	assert_int_equal(change(f, &none, NULL, NULL), -EINVAL);
+	store_op_init(&op);
+	op.meta_puts = &meta;
+	op.n_meta_puts = 1;
+	(void)commit_op(f, &op);
+	assert_int_equal(op.result, -EINVAL);
+}
+
+static int count_meta(void *user, struct mq_slice name, struct mq_slice value)
+{
+	assert_true(mq_slice_is(name, "name") && mq_slice_is(value, "value"));
+	++*(unsigned *)user;
+	return 0;
+}
+
+static unsigned meta_rows(struct fixture *f)
+{
+	unsigned n = 0;
+
+	assert_int_equal(store_meta_each(f->store, "kind", count_meta, &n), 0);
+	return n;
+}
+
+static void metadata_goes_with_the_op(void **state)
+{
+	struct store_meta_put meta = { .kind = "kind", .name = MQ_SLICE("name"), .value = MQ_SLICE("value") };
+	struct fixture *f = *state;
+	struct store_op op;
+
+	store_op_init(&op);
+	op.meta_puts = &meta;
+	op.n_meta_puts = 1;
+	assert_int_equal(commit_op(f, &op), 0);
+	fixture_close(f);
+	fixture_open(f);
+	assert_int_equal(meta_rows(f), 1);
+	meta.value = (struct mq_slice){};
+	assert_int_equal(commit_op(f, &op), 0);
+	assert_int_equal(meta_rows(f), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -369,6 +548,12 @@ int main(void)
 		TEST(a_move_that_cannot_be_written_happens_after_the_restart),
 		TEST_CLOSED(retention_leaves_what_still_waits),
 		TEST_CLOSED(what_waits_stays_whatever_the_bytes),
+		TEST(a_message_is_with_each_group_that_popped_it),
+		TEST(a_row_moves_if_it_is_there),
+		TEST(the_first_of_a_batch_is_the_first),
+		TEST(a_scan_looks_no_further_than_its_horizon),
+		TEST(rows_that_cannot_be_are_refused),
+		TEST(metadata_goes_with_the_op),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
