@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemons/broker/ahead.h"
 #include "daemons/broker/broker.h"
 #include "daemons/broker/filter_sql.h"
 #include "daemons/broker/filter_tag.h"
@@ -75,6 +76,8 @@ struct pop {
 	int64_t deadline_ms;     /* monotonic */
 	bool may_wait;
 	struct pop_await await;
+	struct ahead_wait ahead;
+	bool has_fetched; /* waited for what is read ahead; a second time it reads by itself */
 };
 
 static void pop_free(struct pop *p)
@@ -227,6 +230,7 @@ static void pop_resumed(struct pop_await *w, enum hold_reason reason)
 		pop_free(p);
 		return;
 	}
+	p->has_fetched = false;
 	if (reason == HOLD_STOPPED || mq_loop_mono_ms(mq_conn_loop(p->req->conn)) >= p->deadline_ms)
 		p->may_wait = false;
 	pop_run(p);
@@ -415,6 +419,31 @@ static void pop_read_done(void *arg)
 		pop_run(p);
 }
 
+static void pop_fetched(struct mq_post *post)
+{
+	struct pop *p = (struct pop *)((char *)post - offsetof(struct pop, ahead.post));
+
+	if (mq_conn_is_open(p->req->conn)) {
+		pop_run(p);
+		return;
+	}
+	mq_reply_none(p->req);
+	pop_free(p);
+}
+
+/* A group that goes through a backlog: a reader fetches what this pop and those after it want. */
+static bool pop_fetch(struct pop *p)
+{
+	const struct pop_take *t = &p->run->take;
+
+	if (p->has_fetched || store_queue_max(t->cold) - t->cold_from <= POP_MESSAGES_MAX)
+		return false;
+	p->has_fetched = true;
+	p->ahead.loop = mq_conn_loop(p->req->conn);
+	p->ahead.post.run = pop_fetched;
+	return ahead_fetch(p->broker->ahead, t->cold, t->cold_from, &p->ahead, mq_mono_ms(p->broker->clock));
+}
+
 static void pop_run(struct pop *p)
 {
 	struct pop_wish wish = pop_wish(p);
@@ -430,7 +459,9 @@ static void pop_run(struct pop *p)
 	do {
 		p->seen = pop_polls_seen(p->broker->pop_polls, &wish);
 		pop_take_run(&p->run->take, &p->ask, STORE_MEMORY);
-		if (p->run->take.would_block && p->run->take.n_messages == 0 && p->run->take.result == 0) {
+		if (p->run->take.cold && p->run->take.n_messages == 0 && p->run->take.result == 0) {
+			if (pop_fetch(p))
+				return;
 			r = broker_offload(p->broker, p->req->conn, pop_read_disk, pop_read_done, p);
 			if (r < 0)
 				pop_fail(p, r);

@@ -101,7 +101,7 @@ static void peek_passed(struct pop_check *c)
 		.is_peek = true,
 	};
 	pop_take_run(&k->take, &k->ask, STORE_MEMORY);
-	if (k->take.n_messages > 0 || !k->take.would_block) {
+	if (k->take.n_messages > 0 || !k->take.cold) {
 		peek_settle(k);
 		return;
 	}

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "daemons/broker/ahead.h"
 #include "daemons/broker/broker.h"
 #include "daemons/broker/filter_sql.h"
 #include "daemons/broker/filter_tag.h"
@@ -216,23 +217,42 @@ static bool take_is_blocked(const struct pop_ask *ask, struct mq_slice topic, in
 	return true;
 }
 
+/* What was read ahead, if anything. */
+static void take_scan_ahead(struct pop_take *t, struct store_queue *q)
+{
+	struct ahead *a = t->ask->broker->ahead;
+	int64_t now_ms = mq_mono_ms(t->ask->broker->clock);
+	struct stretch *s;
+
+	while (!t->is_full && t->result == 0 && (s = ahead_find(a, q, t->at->next, now_ms))) {
+		stretch_scan(s, t->at->next, take_on_record, t);
+		ahead_passed(a, s, t->at->next, now_ms);
+		stretch_unref(s);
+	}
+}
+
 /* Reads from `offset` on; true when something was found. */
 static bool take_scan(struct pop_take *t, struct store_queue *q, enum pop_mark mark, unsigned slot, int64_t offset, int64_t *ret_next)
 {
 	struct pop_target *at = &t->targets[t->n_targets];
 	int64_t next = offset;
-	int r;
+	int r = 0;
 
 	*at = (struct pop_target){ .queue = q, .mark = mark, .slot = slot, .from = offset, .next = offset, .first = t->n_messages };
 	t->at = at;
 	t->n_scanned = t->n_queue_bytes = 0;
 	t->is_full = false;
-	r = store_scan(t->ask->broker->store, q, offset, t->tier, take_on_record, t, &next);
+	if (!t->ask->is_peek && offset < store_queue_max(q))
+		take_scan_ahead(t, q);
+	if (at->n == 0 && !t->is_full && t->result == 0)
+		r = store_scan(t->ask->broker->store, q, at->next, t->tier, take_on_record, t, &next);
 	/* What retention took away meanwhile is skipped, too. */
 	if (r == 0 && !t->is_full && next > at->next)
 		at->next = next;
-	if (r == STORE_WOULD_BLOCK && at->n == 0)
-		t->would_block = true;
+	if (r == STORE_WOULD_BLOCK && at->n == 0 && !t->cold) {
+		t->cold = q;
+		t->cold_from = at->next;
+	}
 	if (r < 0 && at->n == 0)
 		t->result = r;
 	*ret_next = at->next;

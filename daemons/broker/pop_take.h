@@ -50,7 +50,8 @@ struct pop_take {
 	int64_t free_at_ms;    /* when the first queue that is blocked by its order is free, INT64_MAX: none is */
 	bool was_busy;         /* somebody else pops from a queue, whose lock this is: */
 	unsigned busy_slot;
-	bool would_block;      /* messages are there, but not in memory */
+	struct store_queue *cold; /* messages are there, but not in memory: the first such queue, and from where on */
+	int64_t cold_from;
 	int result;            /* 0, or why nothing could be read */
 
 	/* of the queue that is looked at: */

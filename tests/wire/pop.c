@@ -702,6 +702,36 @@ static void a_restart_keeps_what_is_with_the_group(void **state)
 	popped_done(&r);
 }
 
+static void a_backlog_is_popped_from_the_disk_once_and_in_order(void **state)
+{
+	enum { N = 200 };
+	struct harness_peer *p = *state;
+	char body[1000] = {}, expected[sizeof body];
+	int n = 0;
+
+	memset(body, 'x', sizeof body - 1);
+	for (int i = 0; i < N; i++) {
+		snprintf(body, 8, "%07d", i);
+		body[7] = 'x';
+		send_ok(p, "PopBacklog", "0", "", body);
+	}
+	harness_close(p);
+	harness_stop(daemon_);
+	harness_restart(daemon_); /* nothing is in memory */
+	*state = p = harness_connect_tcp(daemon_);
+	while (n < N) {
+		struct popped r = popped_of(POP(p, .topic = "PopBacklog", .poll = "15000"));
+
+		for (unsigned i = 0; i < r.n; i++) {
+			snprintf(expected, sizeof expected, "%07d", n++);
+			assert_memory_equal(r.records[i].body.p, expected, 7);
+			assert_int_equal(r.records[i].body.n, sizeof body - 1);
+		}
+		popped_done(&r);
+	}
+	assert_nothing(POP(p, .topic = "PopBacklog"));
+}
+
 static void a_reset_is_where_the_next_pop_begins(void **state)
 {
 	struct harness_peer *p = *state;
@@ -791,6 +821,7 @@ int main(void)
 		TEST(in_order_what_is_not_acknowledged_blocks_until_its_time),
 		TEST(an_acknowledgement_wakes_who_waits_for_the_next),
 		TEST(a_restart_keeps_what_is_with_the_group),
+		TEST(a_backlog_is_popped_from_the_disk_once_and_in_order),
 		TEST(a_reset_is_where_the_next_pop_begins),
 	};
 	const struct CMUnitTest small[] = {
