@@ -138,7 +138,7 @@ static int do_check(struct inspect *in, const struct args *a)
 		return fail(r, &err);
 	if (!a->quiet)
 		printf("%" PRIu64 " queues in %" PRIu64 " column families (%" PRIu64 " spare), %" PRIu64 " messages of %" PRIu64
-		       " bytes, %" PRIu64 " index rows, %" PRIu64 " consumer offsets, %" PRIu64 " open transactions, %" PRIu64 " delayed messages\n",
+		       " bytes, %" PRIu64 " index rows, %" PRIu64 " consumer offsets, %" PRIu64 " open transactions, %" PRIu64 " waiting for their time\n",
 		       sum.n_queues, sum.n_families, sum.n_spare_families, sum.n_records, sum.record_bytes, sum.n_index_rows,
 		       sum.n_offset_rows, sum.n_half_rows, sum.n_due_rows);
 	if (sum.n_faults > 0) {
