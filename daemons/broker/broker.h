@@ -111,7 +111,7 @@ struct broker_op {
 	/* NULL: it waits for the disk as long as that takes. Else after syncFlushTimeout
 	 *   - late(bop) runs once when the op is written, its places known, but the disk does not have it; done(bop) follows when it has.
 	 *     The store must not be called from there;
-	 *   - done(bop) runs with result -EBUSY when the op could not even be written, which it then never is. */
+	 *   - done(bop) runs with result -EBUSY when so much waits already that the op was not written, which it then never is. */
 	void (*late)(struct broker_op *bop);
 	int64_t at_ms; /* loops.c's own: monotonic, when it came */
 };

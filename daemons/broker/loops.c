@@ -16,6 +16,7 @@
 
 enum {
 	BROKER_TURNS = 3,
+	BROKER_RESERVE = 13, /* more turns, for a disk that does not come back */
 	BROKER_DRAIN_TICK_MS = 10,
 	BROKER_DRAIN_MS = 5000, /* who has not taken its answers by then loses them */
 	/* Bytes of records that one loop may have under way. The budget of the loop (libmq/net) stops reading at twice as much:
@@ -40,7 +41,8 @@ struct broker_loop {
 	pthread_t thread;
 	bool has_thread, was_told_to_stop; /* main thread */
 	unsigned gathering;                /* index of the turn that takes new ops */
-	struct broker_turn turns[BROKER_TURNS];
+	struct broker_turn turns[BROKER_TURNS + BROKER_RESERVE];
+	unsigned n_turns;                  /* of turns: the reserve counts from its first use on */
 	struct mq_timer late_timer; /* set while a turn is under way */
 
 	struct mq_post stop_post, ended_post;
@@ -84,12 +86,27 @@ static void turn_on_done(struct store_turn *turn)
 	atomic_fetch_sub(&b->n_posts_due, 1);
 }
 
-static struct broker_turn *loop_idle_turn(struct broker_loop *bl)
+static struct broker_turn *loop_idle_turn(struct broker_loop *bl, unsigned max)
 {
-	for (unsigned i = 0; i < BROKER_TURNS; i++)
+	for (unsigned i = 0; i < max; i++)
 		if (i != bl->gathering && !bl->turns[i].is_busy)
 			return &bl->turns[i];
 	return NULL;
+}
+
+/* Commits what was gathered; `next` gathers from now on. Returns the turn that is under way. */
+static struct broker_turn *loop_commit(struct broker_loop *bl, struct broker_turn *next)
+{
+	struct broker_turn *t = &bl->turns[bl->gathering];
+
+	store_turn_init(&next->turn, turn_on_done, next);
+	bl->gathering = (unsigned)(next - bl->turns);
+	t->is_busy = true;
+	t->was_late = false;
+	t->committed_at_ms = mq_loop_mono_ms(bl->loop);
+	atomic_fetch_add(&bl->broker->n_posts_due, 1);
+	store_commit(bl->broker->store, &t->turn);
+	return t;
 }
 
 /* ---- Turns that take long ---- */
@@ -120,46 +137,73 @@ static int64_t turn_check(struct broker_loop *bl, struct broker_turn *t, int64_t
 	return t->was_late ? INT64_MAX : now_ms + BROKER_LATE_AGAIN_MS;
 }
 
-/* Ops that gathered behind turns that do not come back: they are not written yet, so they can still be refused. */
-static int64_t gathered_check(struct broker_loop *bl, int64_t now_ms)
+/* When the first op came that may not wait for ever, INT64_MAX: there is none. */
+static int64_t gathered_since(const struct broker_loop *bl)
+{
+	struct store_op *op;
+
+	STAILQ_FOREACH(op, &bl->turns[bl->gathering].turn.ops, link)
+		if (op_of(op)->late)
+			return op_of(op)->at_ms;
+	return INT64_MAX;
+}
+
+/* They are not written yet, so they can still be refused. */
+static void gathered_give_up(struct broker_loop *bl, int64_t before_ms)
 {
 	struct store_op_list all = STAILQ_HEAD_INITIALIZER(all), given_up = STAILQ_HEAD_INITIALIZER(given_up);
 	struct broker_turn *t = &bl->turns[bl->gathering];
-	int64_t limit_ms = config_get(&bl->broker->config, syncFlushTimeout), next_ms = INT64_MAX;
 	struct store_op *op;
 
 	STAILQ_CONCAT(&all, &t->turn.ops);
 	store_turn_init(&t->turn, turn_on_done, t);
 	while ((op = STAILQ_FIRST(&all))) {
-		int64_t due_ms = op_of(op)->at_ms + limit_ms;
-
 		STAILQ_REMOVE_HEAD(&all, link);
-		if (op_of(op)->late && due_ms <= now_ms) {
+		if (op_of(op)->late && op_of(op)->at_ms <= before_ms)
 			STAILQ_INSERT_TAIL(&given_up, op, link);
-			continue;
-		}
-		store_turn_add(&t->turn, op);
-		if (op_of(op)->late && due_ms < next_ms)
-			next_ms = due_ms;
+		else
+			store_turn_add(&t->turn, op);
 	}
 	while ((op = STAILQ_FIRST(&given_up))) {
 		STAILQ_REMOVE_HEAD(&given_up, link);
 		op->result = -EBUSY;
 		op_of(op)->done(op_of(op));
 	}
-	return next_ms;
+}
+
+/* Ops that gathered behind turns that do not come back. As upstream they are written and told so all the same, until the reserve of turns is
+ * used up. */
+static int64_t gathered_check(struct broker_loop *bl, int64_t now_ms)
+{
+	int64_t limit_ms = config_get(&bl->broker->config, syncFlushTimeout), since_ms = gathered_since(bl);
+	struct broker_turn *next, *t;
+
+	if (since_ms == INT64_MAX || since_ms + limit_ms > now_ms)
+		return since_ms == INT64_MAX ? INT64_MAX : since_ms + limit_ms;
+	bl->n_turns = N_ELEMENTS(bl->turns);
+	next = loop_idle_turn(bl, bl->n_turns);
+	if (next) {
+		t = loop_commit(bl, next);
+		t->committed_at_ms = since_ms;
+		return turn_check(bl, t, now_ms);
+	}
+	gathered_give_up(bl, now_ms - limit_ms);
+	since_ms = gathered_since(bl);
+	return since_ms == INT64_MAX ? INT64_MAX : since_ms + limit_ms;
 }
 
 static void loop_on_late(struct mq_timer *timer)
 {
 	struct broker_loop *bl = (struct broker_loop *)((char *)timer - offsetof(struct broker_loop, late_timer));
-	int64_t now_ms = mq_loop_mono_ms(bl->loop), next_ms = INT64_MAX;
+	int64_t now_ms = mq_loop_mono_ms(bl->loop), next_ms = INT64_MAX, gathered_ms;
 
-	for (unsigned i = 0; i < BROKER_TURNS; i++) {
-		int64_t at_ms = i == bl->gathering ? gathered_check(bl, now_ms) : turn_check(bl, &bl->turns[i], now_ms);
+	for (unsigned i = 0; i < bl->n_turns; i++) {
+		int64_t at_ms = turn_check(bl, &bl->turns[i], now_ms);
 
 		next_ms = at_ms < next_ms ? at_ms : next_ms;
 	}
+	gathered_ms = gathered_check(bl, now_ms);
+	next_ms = gathered_ms < next_ms ? gathered_ms : next_ms;
 	/* Without memory for it, whoever waits gets its answer when the disk is done. */
 	if (next_ms < INT64_MAX)
 		(void)!mq_timer_set(bl->loop, timer, next_ms);
@@ -179,19 +223,9 @@ static void loop_on_turn(struct mq_loop *loop, void *user)
 	struct broker_loop *bl = user;
 	struct broker_turn *next;
 
-	while (!STAILQ_EMPTY(&bl->turns[bl->gathering].turn.ops) && (next = loop_idle_turn(bl))) {
-		struct broker_turn *t = &bl->turns[bl->gathering];
-
-		store_turn_init(&next->turn, turn_on_done, next);
-		bl->gathering = (unsigned)(next - bl->turns);
-		t->is_busy = true;
-		t->was_late = false;
-		t->committed_at_ms = mq_loop_mono_ms(loop);
-		atomic_fetch_add(&bl->broker->n_posts_due, 1);
-		store_commit(bl->broker->store, &t->turn);
-		if (t->is_busy)
+	while (!STAILQ_EMPTY(&bl->turns[bl->gathering].turn.ops) && (next = loop_idle_turn(bl, BROKER_TURNS)))
+		if (loop_commit(bl, next)->is_busy)
 			loop_watch(bl);
-	}
 	if (!STAILQ_EMPTY(&bl->turns[bl->gathering].turn.ops))
 		loop_watch(bl);
 }
@@ -200,7 +234,7 @@ bool broker_is_busy(const struct broker_loop *bl)
 {
 	size_t n = 0;
 
-	for (unsigned i = 0; i < BROKER_TURNS; i++)
+	for (unsigned i = 0; i < bl->n_turns; i++)
 		if (i == bl->gathering || bl->turns[i].is_busy)
 			n += bl->turns[i].turn.bytes;
 	return n > BROKER_UNDER_WAY_MAX;
@@ -353,7 +387,8 @@ int broker_loop_new(struct broker_loop **ret, struct broker *b, unsigned index, 
 	bl->drain_tick.fire = loop_on_drain_tick;
 	bl->late_timer.fire = loop_on_late;
 	bl->ended_post.run = loop_on_ended;
-	for (unsigned i = 0; i < BROKER_TURNS; i++) {
+	bl->n_turns = BROKER_TURNS;
+	for (unsigned i = 0; i < N_ELEMENTS(bl->turns); i++) {
 		bl->turns[i].loop = bl;
 		bl->turns[i].post.run = turn_on_post;
 		store_turn_init(&bl->turns[i].turn, turn_on_done, &bl->turns[i]);

@@ -121,8 +121,9 @@ static void a_send_that_the_disk_does_not_have_in_time_is_told_so(void **state)
 	assert_string_equal(harness_field(answer, "MSG_REGION"), "DefaultRegion");
 	assert_int_equal(pull(p, "Gated", "0", offset)->code, MQ_SUCCESS); /* and consumers get it */
 
-	/* More can be written behind it, but not without end: then nothing is stored, and that is said. */
-	harness_assert_answer(send_message(p, "Gated", "0", "", "late, too"), MQ_FLUSH_DISK_TIMEOUT, NULL);
+	/* More is written behind it, as by Apache's broker, but not without end: then nothing is stored, and that is said. */
+	for (unsigned i = 1; i < 15; i++)
+		harness_assert_answer(send_message(p, "Gated", "0", "", "late, too"), MQ_FLUSH_DISK_TIMEOUT, NULL);
 	assert_remark(send_message(p, "Gated", "0", "", "never"), MQ_SYSTEM_BUSY,
 		      "[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while: for 100 ms the disk has not taken what came before");
 	gate_open(gate_sync_);
@@ -132,11 +133,10 @@ static void a_send_that_the_disk_does_not_have_in_time_is_told_so(void **state)
 	struct mq_record records[32];
 	unsigned n = records_of(pull(p, "Gated", "0", offset), records, 32);
 
-	assert_true(n >= 3);
+	assert_true(n >= 16);
 	assert_slice(records[0].body, "late");
-	assert_slice(records[1].body, "late, too");
-	for (unsigned i = 2; i < n; i++)
-		assert_slice(records[i].body, "after");
+	for (unsigned i = 1; i < n; i++)
+		assert_slice(records[i].body, i < 15 ? "late, too" : "after");
 	harness_close(p);
 }
 

@@ -324,66 +324,75 @@ static void what_the_disk_does_not_have_in_time_is_told_once(void **state)
 	assert_int_equal(s[1].n_late, 0);
 }
 
-static void what_cannot_be_written_in_time_is_given_up(void **state)
+/* All turns are under way; what gathers behind them is written all the same when it has waited long enough. */
+static void what_gathers_too_long_is_written_and_told_so(void **state)
 {
 	struct fixture *f = *state;
 	struct slow_message under_way[2] = {}, late = {}, patient = {}, fresh = {};
-	int64_t max = store_queue_max(f->queue);
 
 	fixture_stop_disk(f, true);
 	for (int i = 0; i < 2; i++) {
 		slow_append(f, &under_way[i]);
 		turn(f);
 	}
-	slow_append(f, &late); /* all turns are under way: these stay with the loop */
+	slow_append(f, &late);
 	slow_append(f, &patient);
 	patient.m.op.late = NULL;
 	turn(f);
-	now_ms_ += 3000;
+	assert_int_equal(store_queue_max(f->queue), under_way[1].m.record.queue_offset + 1);
+	now_ms_ += 4999;
 	turn(f);
+	assert_int_equal(under_way[0].n_late + late.n_late, 0);
+	now_ms_ += 1;
+	turn(f);
+	assert_int_equal(under_way[0].n_late + under_way[1].n_late, 2);
+	assert_int_equal(late.n_late, 1);
+	assert_int_equal(late.late_offset, under_way[1].m.record.queue_offset + 1);
 	slow_append(f, &fresh);
 	turn(f);
-	assert_int_equal(late.m.n_done, 0);
-	now_ms_ += 2000;
+	now_ms_ += 4999;
 	turn(f);
-	assert_int_equal(late.m.n_done, 1);
-	assert_int_equal(late.result, -EBUSY);
-	assert_int_equal(late.n_late, 0);
-	assert_int_equal(under_way[0].n_late + under_way[1].n_late, 2);
-	assert_int_equal(patient.m.n_done + fresh.m.n_done, 0);
+	assert_int_equal(fresh.n_late, 0);
 	fixture_stop_disk(f, false);
 	turn_until_done(f, &fresh.m);
 	turn_until_done(f, &patient.m);
-	assert_int_equal(fresh.result, 0);
+	assert_int_equal(late.m.n_done, 1);
+	assert_int_equal(late.result + patient.result + fresh.result, 0);
 	assert_int_equal(fresh.n_late, 0);
-	assert_int_equal(patient.result, 0);
-	assert_int_equal(store_queue_max(f->queue), max + 4); /* not the one that was given up */
 }
 
-/* When everything under way has been told already, too. */
-static void what_comes_to_a_disk_that_stands_still_is_given_up_in_time(void **state)
+/* When everything under way has been told already, too; and in the end nothing more is taken. */
+static void what_comes_to_a_disk_that_stands_still_is_told_until_it_is_too_much(void **state)
 {
+	enum { N = 20 };
 	struct fixture *f = *state;
-	struct slow_message under_way[2] = {}, later = {};
+	struct slow_message s[N] = {};
+	int64_t max = store_queue_max(f->queue);
+	int n_late = 0, n_given_up = 0;
 
 	fixture_stop_disk(f, true);
-	for (int i = 0; i < 2; i++) {
-		slow_append(f, &under_way[i]);
+	for (int i = 0; i < N; i++) {
+		slow_append(f, &s[i]);
 		turn(f);
+		now_ms_ += 5000;
+		turn(f);
+		n_late += s[i].n_late;
+		n_given_up += s[i].result == -EBUSY;
+		assert_int_equal(s[i].n_late + s[i].m.n_done, 1); /* one answer for each, in time */
 	}
-	now_ms_ += 5000;
-	turn(f);
-	assert_int_equal(under_way[0].n_late + under_way[1].n_late, 2);
-	now_ms_ += 60000;
-	turn(f);
-	slow_append(f, &later);
-	turn(f);
-	now_ms_ += 5000;
-	turn(f);
-	assert_int_equal(later.m.n_done, 1);
-	assert_int_equal(later.result, -EBUSY);
+	assert_int_equal(n_late, 15);
+	assert_int_equal(n_given_up, 5);
+	assert_int_equal(s[N - 1].result, -EBUSY);
 	fixture_stop_disk(f, false);
-	turn_until_done(f, &under_way[1].m);
+	turn_until_done(f, &s[14].m);
+	assert_int_equal(store_queue_max(f->queue), max + 15); /* not what was given up */
+
+	struct slow_message after = {};
+
+	slow_append(f, &after);
+	turn_until_done(f, &after.m);
+	assert_int_equal(after.result, 0);
+	assert_int_equal(after.n_late, 0);
 }
 
 static void nothing_is_late_on_a_disk_that_keeps_up(void **state)
@@ -412,8 +421,8 @@ int main(void)
 		cmocka_unit_test(a_completion_may_append),
 		cmocka_unit_test(too_much_under_way_is_said_until_it_is_done),
 		SLOW_TEST(what_the_disk_does_not_have_in_time_is_told_once),
-		SLOW_TEST(what_cannot_be_written_in_time_is_given_up),
-		SLOW_TEST(what_comes_to_a_disk_that_stands_still_is_given_up_in_time),
+		SLOW_TEST(what_gathers_too_long_is_written_and_told_so),
+		SLOW_TEST(what_comes_to_a_disk_that_stands_still_is_told_until_it_is_too_much),
 		SLOW_TEST(nothing_is_late_on_a_disk_that_keeps_up),
 	};
 
