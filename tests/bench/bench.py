@@ -58,6 +58,9 @@ class Server:
         try:
             subprocess.run([os.path.join(INTEROP, "servers.sh"), "start", self.kind, self.folder, str(port), str(port + 10)],
                            env=env, check=True)
+        except subprocess.CalledProcessError:
+            self.stop()
+            raise RuntimeError(f"{name} did not come up") from None
         except BaseException:
             self.stop()
             raise
