@@ -567,6 +567,8 @@ static int send_check_message(struct send *s)
 	if (s->h.is_batch && is_retry)
 		return send_refuse(s, MQ_MESSAGE_ILLEGAL, "batch request does not support retry group %.*s",
 				   MQ_FMT(s->h.topic));
+	if (s->h.topic.n > MQ_TOPIC_V1_MAX && !is_retry) /* HookUtils.checkBeforePutMessage */
+		return send_refuse_size(s);
 	if (body.n == 0 || body.n > (size_t)config_get(config, maxMessageSize) ||
 	    s->h.properties.n > MQ_PROPERTIES_MAX || (s->h.is_batch && (s->h.sys_flag & MQ_SYS_TRANSACTION)))
 		return send_refuse_size(s);

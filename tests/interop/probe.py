@@ -332,6 +332,7 @@ def requests():
     yield "send-bad-name", br, 310, send_v2("bad name"), b"x"
     yield "send-blank-name", br, 310, send_v2(""), b"x"
     yield "send-long-name", br, 310, send_v2("t" * 128), b"x"
+    yield "send-long-dead-letter", br, 310, send_v2("%DLQ%" + "l" * 200), b"x"
     yield "send-system-topic", br, 310, send_v2("RMQ_SYS_TRANS_HALF_TOPIC"), b"x"
     yield "send-no-template", br, 310, send_v2("ProbeNoTemplate", c="NoSuchTemplate"), b"x"
     yield "send-auto-create", br, 310, send_v2("ProbeAuto", d=16), b"x"

@@ -229,6 +229,11 @@ static void illegal_names_are_refused(void **state)
 	assert_int_equal(send_message(p, name, "0", "", "x")->code, MQ_INVALID_PARAMETER);
 	name[127] = '\0';
 	send_ok(p, name, "0", "", "x");
+	/* A name that a dead letters' topic may have, and a record only of a retry topic. */
+	memset(name, 'l', 199);
+	memcpy(name, "%DLQ%", 5);
+	name[199] = '\0';
+	assert_refused(send_message(p, name, "0", "", "x"), MQ_MESSAGE_ILLEGAL, too_large);
 }
 
 static void system_topics_are_no_targets(void **state)
