@@ -348,6 +348,9 @@ def requests():
     yield "min-offset-unknown-topic", br, 31, {"topic": "NoSuchTopic", "queueId": 0}, b""
     yield "search-past", br, 29, {"topic": topic, "queueId": 0, "timestamp": now - 3600000}, b""
     yield "search-future", br, 29, {"topic": topic, "queueId": 0, "timestamp": now + 3600000}, b""
+    yield "search-past-upper", br, 29, {"topic": topic, "queueId": 0, "timestamp": now - 3600000, "boundaryType": "UPPER"}, b""
+    yield "search-future-upper", br, 29, {"topic": topic, "queueId": 0, "timestamp": now + 3600000, "boundaryType": "UPPER"}, b""
+    yield "search-unknown-boundary", br, 29, {"topic": topic, "queueId": 0, "timestamp": now + 3600000, "boundaryType": "MIDDLE"}, b""
     yield "search-empty-queue", br, 29, {"topic": topic, "queueId": 3, "timestamp": now}, b""
 
     yield "pull-all", br, 11, pull(topic, 0), b""
@@ -383,6 +386,16 @@ def requests():
     yield "commit-unknown-topic", br, 15, {"consumerGroup": group, "topic": "NoSuchTopic", "queueId": 0, "commitOffset": 3}, b""
     yield "commit-with-pull", br, 11, pull(topic, 4, sysFlag=5, commitOffset=4), b""
     yield "offset-after-pull", br, 14, {"consumerGroup": group, "topic": topic, "queueId": 0}, b""
+
+    yield "reset", br, 222, {"topic": topic, "group": group, "timestamp": 0, "isForce": "true", "queueId": 0, "offset": 1}, b""
+    yield "reset-beyond", br, 222, {"topic": topic, "group": group, "timestamp": 0, "isForce": "true", "queueId": 0, "offset": 9}, b""
+    yield "commit-while-reset", br, 15, {"consumerGroup": group, "topic": topic, "queueId": 0, "commitOffset": 3}, b""
+    yield "pull-while-reset", br, 11, pull(topic, 4, group=group), b""
+    yield "offset-after-reset", br, 14, {"consumerGroup": group, "topic": topic, "queueId": 0}, b""
+    yield "pull-after-reset", br, 11, pull(topic, 3, group=group, sysFlag=5, commitOffset=4), b""
+    yield "offset-after-both", br, 14, {"consumerGroup": group, "topic": topic, "queueId": 0}, b""
+    yield "delete-expired", br, 329, {}, b""
+    yield "clean-expired-queues", br, 306, {}, b""
 
     yield "topic-stats", br, 202, {"topic": topic}, b""
     yield "consume-stats", br, 208, {"consumerGroup": group, "topic": topic}, b""

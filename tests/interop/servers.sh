@@ -51,6 +51,7 @@ namesrv_apache() {
 		listenPort=$namesrv_port
 		bindAddress=127.0.0.1
 		kvConfigPath=$dir/namesrv/kvConfig.json
+		orderMessageEnable=true
 	END
 	service namesrv java -Xmx"${APACHE_NAMESRV_HEAP:-256m}" -XX:+UseSerialGC "${java_options[@]}" -Duser.home="$dir" \
 		-cp "$APACHE_LIB/*" org.apache.rocketmq.namesrv.NamesrvStartup -c "$dir/namesrv.conf"
@@ -82,6 +83,7 @@ namesrv_mqd() {
 	cat >"$dir/namesrv.conf" <<-END
 		listenPort=$namesrv_port
 		kvConfigPath=$dir/namesrv/kvConfig.json
+		orderMessageEnable=true
 		localSocket=none
 	END
 	service namesrv "$program" -c "$dir/namesrv.conf"

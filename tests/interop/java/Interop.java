@@ -49,7 +49,9 @@ public final class Interop {
 			DelayCases::addTo,
 			RequestCases::addTo,
 			ResetCases::addTo,
-			MemberCases::addTo);
+			MemberCases::addTo,
+			OrderCases::addTo,
+			QueueCases::addTo);
 
 	/** What a case printed, and whether it passed. */
 	private static final class Result {
@@ -108,14 +110,14 @@ public final class Interop {
 		results.addAll(inTurn);
 	}
 
-	private static boolean passes(String namesrv, String prefix, Set<String> wanted) throws Exception {
+	private static boolean passes(List<Consumer<Map<String, Case>>> all, String namesrv, String prefix, Set<String> wanted) throws Exception {
 		List<Future<Result>> results = new ArrayList<>();
 		List<Future<Result>> asides = new ArrayList<>();
 		ExecutorService classes = Executors.newFixedThreadPool(AT_A_TIME);
 		boolean allPass = true;
 
 		try (World w = new World(namesrv, prefix)) {
-			for (Consumer<Map<String, Case>> addTo : CLASSES) {
+			for (Consumer<Map<String, Case>> addTo : all) {
 				Map<String, Case> cases = new LinkedHashMap<>();
 
 				addTo.accept(cases);
@@ -133,13 +135,18 @@ public final class Interop {
 	}
 
 	public static void main(String[] args) {
+		run(CLASSES, args);
+	}
+
+	/** Runs these classes of cases, and ends the JVM. */
+	static void run(List<Consumer<Map<String, Case>>> classes, String[] args) {
 		if (args.length < 2) {
 			System.err.println("usage: java Interop HOST:PORT PREFIX [CASE...]");
 			System.exit(64);
 		}
 		/* A client that a failed case, or a failed start, left running would keep the JVM. */
 		try {
-			System.exit(passes(args[0], args[1], Set.of(Arrays.copyOfRange(args, 2, args.length))) ? 0 : 1);
+			System.exit(passes(classes, args[0], args[1], Set.of(Arrays.copyOfRange(args, 2, args.length))) ? 0 : 1);
 		} catch (Exception e) {
 			e.printStackTrace();
 			System.exit(1);

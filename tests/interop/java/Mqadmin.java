@@ -155,6 +155,17 @@ public final class Mqadmin {
 		step("topicRoute-unknown", "CODE: 17", "topicRoute", "-t", w.name("none"));
 		step("topicClusterList", "DefaultCluster", "topicClusterList", "-t", topic);
 
+		String ordered = w.name("ordered");
+
+		step("updateTopic-ordered", "isOrder=true, orderConf=\\[broker-a:4\\]", "updateTopic", "-c", "DefaultCluster", "-t", ordered,
+				"-r", "4", "-w", "4", "-o", "true");
+		step("updateOrderConf-get", "orderConf=\\[broker-a:4\\]", "updateOrderConf", "-t", ordered, "-m", "get");
+		step("topicRoute-ordered", "\"orderTopicConf\":\"broker-a:4\"", "topicRoute", "-t", ordered);
+		step("updateOrderConf-put", "update orderConf success", "updateOrderConf", "-t", ordered, "-m", "put", "-v", "broker-a:2");
+		step("topicRoute-reordered", "\"orderTopicConf\":\"broker-a:2\"", "topicRoute", "-t", ordered);
+		step("updateOrderConf-delete", "delete orderConf success", "updateOrderConf", "-t", ordered, "-m", "delete");
+		step("updateOrderConf-deleted", "No config item", "updateOrderConf", "-t", ordered, "-m", "get");
+
 		String sent = step("sendMessage", "broker-a +1 +SEND_OK", "sendMessage", "-t", topic, "-p", "hello mqadmin",
 				"-k", "mqadmin-key", "-c", "tagA", "-b", "broker-a", "-i", "1");
 		String uniqueId = first(sent, "SEND_OK +([0-9A-F]{32,})");

@@ -7,7 +7,10 @@ import java.util.Map;
 import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.PullResult;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
+import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 
@@ -18,6 +21,10 @@ final class PullCases {
 		all.put("offsets", PullCases::offsets);
 		all.put("lite-assign-seek", PullCases::assignSeek);
 		all.put("lite-subscribe-resume", PullCases::subscribeResume);
+		all.put("lite-share", PullCases::share);
+		all.put("offsets-by-time", PullCases::byTime);
+		all.put("offsets-kept", PullCases::kept);
+		all.put("offsets-by-pull", PullCases::byPull);
 	}
 
 	private static DefaultLitePullConsumer lite(World w, String group, String instance) {
@@ -30,7 +37,7 @@ final class PullCases {
 		return c;
 	}
 
-	private static String shown(PullResult r) {
+	static String shown(PullResult r) {
 		List<String> texts = new ArrayList<>();
 
 		if (r.getMsgFoundList() != null)
@@ -191,6 +198,161 @@ final class PullCases {
 			w.outcome("after the restart " + take(again, 10));
 		} finally {
 			again.shutdown();
+		}
+	}
+
+	/** Two members subscribe and commit by themselves; one leaves. */
+	private static void share(World w) throws Exception {
+		String topic = w.topic("lite-share", 8);
+		DefaultLitePullConsumer[] members = {lite(w, "lite-share", "share-0"), lite(w, "lite-share", "share-1")};
+		World.Inbox[] inboxes = {new World.Inbox(), new World.Inbox()};
+
+		for (DefaultLitePullConsumer c : members) {
+			c.setAutoCommit(true);
+			c.setAutoCommitIntervalMillis(1_000);
+			c.subscribe(topic, "*");
+			c.start();
+		}
+		try {
+			awaitAssignments(topic, 4, members);
+			for (int i = 0; i < 80; i++)
+				w.send(World.message(topic, "A", "both " + i), i % 8);
+			World.await("80 messages", () -> {
+				for (int i = 0; i < 2; i++)
+					members[i].poll(100).forEach(inboxes[i]::add);
+				return inboxes[0].distinct() + inboxes[1].distinct() >= 80;
+			});
+			w.outcome("shared " + inboxes[0].distinct() + "+" + inboxes[1].distinct());
+			/* A poll commits what the one before gave. */
+			World.await("the offsets", 60_000, () -> {
+				for (DefaultLitePullConsumer c : members)
+					c.poll(100);
+				return w.lag("lite-share") == 0;
+			});
+			members[0].shutdown();
+			awaitAssignments(topic, 8, members[1]);
+			for (int i = 0; i < 80; i++)
+				w.send(World.message(topic, "A", "one " + i), i % 8);
+			World.await("80 messages", () -> {
+				members[1].poll(100).forEach(inboxes[1]::add);
+				return inboxes[1].texts().stream().filter(t -> t.startsWith("one ")).count() == 80;
+			});
+			/* What the other had fetched before may come again. */
+			w.outcome("after one left all");
+		} finally {
+			for (DefaultLitePullConsumer c : members)
+				c.shutdown();
+		}
+	}
+
+	private static void awaitAssignments(String topic, int each, DefaultLitePullConsumer... members) throws Exception {
+		World.await("an even share", 60_000, () -> {
+			for (DefaultLitePullConsumer c : members)
+				if (c.assignment().stream().filter(q -> q.getTopic().equals(topic)).count() != each)
+					return false;
+			return true;
+		});
+	}
+
+	/** 5.x asks for either boundary; 4.9 for the lower. */
+	private static long byTime(World w, String boundary, MessageQueue q, long time) throws Exception {
+		try {
+			return (long) w.admin.getClass().getMethod("search" + boundary + "BoundaryOffset", MessageQueue.class, long.class)
+					.invoke(w.admin, q, time);
+		} catch (NoSuchMethodException e) {
+			return boundary.equals("Lower") ? w.admin.searchOffset(q, time) : -1;
+		}
+	}
+
+	/** Ten messages of two milliseconds, and the times around them. */
+	private static void byTime(World w) throws Exception {
+		String topic = w.topic("by-time", 2);
+		MessageQueue q = w.queue(topic, 0);
+		List<MessageExt> stored;
+
+		for (int batch = 0; batch < 2; batch++) {
+			List<Message> messages = new ArrayList<>();
+			long now = System.currentTimeMillis();
+
+			World.await("two milliseconds", () -> System.currentTimeMillis() > now + 2);
+			for (int i = 0; i < 5; i++)
+				messages.add(World.message(topic, "A", "m" + i));
+			w.sent(w.producer.send(messages, q));
+		}
+		stored = w.stored(topic, 1).get(0);
+		long first = stored.get(0).getStoreTimestamp();
+		long second = stored.get(5).getStoreTimestamp();
+		World.checkEqual(stored.get(4).getStoreTimestamp(), first, "time of the first batch's last");
+		for (String boundary : new String[] {"Lower", "Upper"})
+			w.outcome(boundary + ": before " + byTime(w, boundary, q, first - 1) + ", first " + byTime(w, boundary, q, first) + ", between "
+					+ byTime(w, boundary, q, first + 1) + ", second " + byTime(w, boundary, q, second) + ", after "
+					+ byTime(w, boundary, q, second + 1) + ", future " + byTime(w, boundary, q, second + 3_600_000) + ", zero "
+					+ byTime(w, boundary, q, 0) + ", empty queue " + byTime(w, boundary, w.queue(topic, 1), first));
+	}
+
+	/** A group that has offsets goes on there, wherever it says it would begin. */
+	private static void kept(World w) throws Exception {
+		String topic = w.topic("kept", 2);
+
+		for (int i = 0; i < 20; i++)
+			w.send(World.message(topic, "A", "m" + i), i % 2);
+		w.settle();
+		for (ConsumeFromWhere where : new ConsumeFromWhere[] {ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET,
+			ConsumeFromWhere.CONSUME_FROM_LAST_OFFSET, ConsumeFromWhere.CONSUME_FROM_TIMESTAMP,
+			ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET}) {
+			World.Inbox inbox = new World.Inbox();
+			var c = w.pushConsumer("kept", "kept-" + where);
+
+			c.setConsumeFromWhere(where);
+			c.subscribe(topic, "*");
+			c.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+				messages.forEach(inbox::add);
+				return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+			});
+			c.start();
+			try {
+				World.await("the end", () -> QueueCases.isDrained(w, "kept", topic, q -> true, c)
+						&& QueueCases.committed(w, "kept", w.queue(topic, 1)) == 10);
+			} finally {
+				c.shutdown();
+			}
+			w.outcome(where + " got " + inbox.distinct());
+			for (int id = 0; id < 2; id++)
+				w.admin.updateConsumeOffset(w.broker, w.name("kept"), w.queue(topic, id), 3);
+		}
+	}
+
+	/** A consumer that never commits does so with its pulls. */
+	private static void byPull(World w) throws Exception {
+		String topic = w.topic("by-pull", 1);
+		World.Inbox inbox = new World.Inbox();
+		var c = w.pushConsumer("by-pull", "by-pull");
+
+		c.setPersistConsumerOffsetInterval(3_600_000);
+		c.subscribe(topic, "*");
+		c.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+			messages.forEach(inbox::add);
+			return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+		});
+		c.start();
+		try {
+			for (int i = 0; i < 10; i++) {
+				int wanted = i + 1;
+
+				w.send(World.message(topic, "A", "m" + i), 0);
+				World.await("message " + i, () -> inbox.size() == wanted);
+			}
+			/* Each further one lets a pull come back, and the next say where the group is. */
+			World.await("an offset", () -> {
+				int wanted = inbox.size() + 1;
+
+				w.send(World.message(topic, "A", "further " + wanted), 0);
+				World.await("a further message", () -> inbox.size() == wanted);
+				return QueueCases.committed(w, "by-pull", w.queue(topic, 0)) >= 10;
+			});
+			w.outcome("committed");
+		} finally {
+			c.shutdown();
 		}
 	}
 }

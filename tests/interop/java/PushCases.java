@@ -24,7 +24,7 @@ import org.apache.rocketmq.common.message.MessageQueue;
 
 /** Push consumers: who gets what, and where a group goes on. */
 final class PushCases {
-	private static final int QUEUES = 8;
+	static final int QUEUES = 8;
 
 	static void addTo(Map<String, Interop.Case> all) {
 		all.put("push-cluster", PushCases::cluster);
@@ -115,9 +115,22 @@ final class PushCases {
 	}
 
 	/** How many of the topic's queues the rebalance gave to this member (the group's retry topic has one more). */
-	private static long shareOf(DefaultMQPushConsumer c, String topic) {
+	static long shareOf(DefaultMQPushConsumer c, String topic) {
 		return c.getDefaultMQPushConsumerImpl().getRebalanceImpl().getProcessQueueTable().keySet().stream()
 				.filter(q -> q.getTopic().equals(topic)).count();
+	}
+
+	/** Until each member has so many queues. Members that lock ask for what another still holds, and would try again only after 20 s. */
+	static void awaitShares(String topic, int each, DefaultMQPushConsumer... members) throws Exception {
+		World.await("an even share", () -> {
+			boolean all = true;
+
+			for (DefaultMQPushConsumer c : members) {
+				c.getDefaultMQPushConsumerImpl().doRebalance();
+				all &= shareOf(c, topic) == each;
+			}
+			return all;
+		});
 	}
 
 	private static void broadcast(World w) throws Exception {
@@ -283,7 +296,7 @@ final class PushCases {
 	}
 
 	/** Accepts from each queue exactly the bodies 0, 1, 2, ... */
-	private static final class OrderCheck implements MessageListenerOrderly {
+	static final class OrderCheck implements MessageListenerOrderly {
 		final Map<Integer, Integer> next = new ConcurrentHashMap<>();
 		final AtomicInteger total = new AtomicInteger();
 		final AtomicReference<String> wrong = new AtomicReference<>();

@@ -22,6 +22,7 @@ import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.remoting.exception.RemotingException;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /**
@@ -63,7 +64,15 @@ final class World implements AutoCloseable {
 		admin.setInstanceName("admin");
 		admin.start();
 
-		var members = admin.examineBrokerClusterInfo().getBrokerAddrTable().values().iterator().next();
+		/* On a busy machine the classes for a first request may load for longer than it waits. */
+		await("an answer of the NameServer", () -> {
+			try {
+				return !admin.examineBrokerClusterInfo().getBrokerAddrTable().isEmpty();
+			} catch (RemotingException e) {
+				return false;
+			}
+		});
+		var members = new TreeMap<>(admin.examineBrokerClusterInfo().getBrokerAddrTable()).firstEntry().getValue();
 		broker = members.getBrokerAddrs().get(0L);
 		brokerName = members.getBrokerName();
 
@@ -274,10 +283,14 @@ final class World implements AutoCloseable {
 	}
 
 	static void await(String what, Condition condition) throws Exception {
-		long deadline = System.nanoTime() + DEADLINE_MS * 1_000_000;
+		await(what, DEADLINE_MS, condition);
+	}
+
+	static void await(String what, long deadlineMs, Condition condition) throws Exception {
+		long deadline = System.nanoTime() + deadlineMs * 1_000_000;
 
 		while (!condition.holds()) {
-			check(System.nanoTime() < deadline, "waited " + DEADLINE_MS + " ms for " + what);
+			check(System.nanoTime() < deadline, "waited " + deadlineMs + " ms for " + what);
 			Thread.sleep(20);
 		}
 	}
