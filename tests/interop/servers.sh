@@ -4,7 +4,12 @@
 # Starts and stops a NameServer and a broker on loopback for the interoperability tests.
 #
 #   servers.sh start KIND DIR NAMESRV_PORT BROKER_PORT
+#   servers.sh add KIND DIR NAMESRV_PORT BROKER_PORT NAME
+#   servers.sh restart DIR
 #   servers.sh stop DIR
+#
+# "add" starts a broker of another name beside those that a NameServer has, and does not wait for it. "restart" asks the broker to stop,
+# waits for its end and starts it again on its store.
 #
 # KIND is mqd or apache, or NameServer and broker of different kinds: mqd+apache, apache+mqd.
 # DIR holds everything of the pair: configuration, store, logs, pid files, and the commands (broker.command). A start empties the store
@@ -102,7 +107,7 @@ broker_mqd() {
 broker_settings() {
 	cat <<-END
 		brokerClusterName=DefaultCluster
-		brokerName=broker-a
+		brokerName=$broker_name
 		recallMessageEnable=true
 		brokerIP1=127.0.0.1
 		listenPort=$broker_port
@@ -118,17 +123,44 @@ built() {
 	echo "$program"
 }
 
-start() {
-	local namesrv=${1%+*} broker=${1#*+}
-	dir=$2 namesrv_port=$3 broker_port=$4
-
-	case $namesrv/$broker in
+check_kind() {
+	case ${1%+*}/${1#*+} in
 	mqd/mqd) ;;
 	apache/* | */apache)
 		: "${APACHE_LIB:?names the folder of the jars of Apache RocketMQ}"
 		;;
 	*) die "$1: say mqd, apache, mqd+apache or apache+mqd" ;;
 	esac
+}
+
+add() {
+	check_kind "$1"
+	dir=$2 namesrv_port=$3 broker_port=$4 broker_name=$5
+	mkdir -p "$dir"
+	dir=$(cd "$dir" && pwd)
+	export ROCKETMQ_HOME=$dir
+	"broker_${1#*+}"
+}
+
+restart() {
+	local pid tries=0
+	dir=$1
+
+	pid=$(<"$dir/broker.pid")
+	kill "$pid"
+	while kill -0 "$pid" 2>/dev/null; do
+		((++tries < 1800)) || die "the broker (process $pid) did not stop within 90 s"
+		sleep 0.05
+	done
+	export ROCKETMQ_HOME=$dir
+	eval "service broker $(<"$dir/broker.command")"
+}
+
+start() {
+	local namesrv=${1%+*} broker=${1#*+}
+	dir=$2 namesrv_port=$3 broker_port=$4 broker_name=broker-a
+
+	check_kind "$1"
 	stop "$dir" || true
 	mkdir -p "$dir/namesrv"
 	dir=$(cd "$dir" && pwd)
@@ -171,6 +203,8 @@ stop() {
 
 case "${1:-} $#" in
 "start 5") start "$2" "$3" "$4" "$5" ;;
+"add 6") add "$2" "$3" "$4" "$5" "$6" ;;
+"restart 2") restart "$2" ;;
 "stop 2") stop "$2" ;;
 *)
 	sed -n '4,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" >&2
