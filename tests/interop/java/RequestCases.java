@@ -143,7 +143,7 @@ final class RequestCases {
 		DefaultMQProducer p = w.producer("gone");
 
 		p.start();
-		World.check(thrown(() -> p.request(World.message(topic, "A", "x"), 500)).contains("Timeout"), "no timeout");
+		World.check(thrown(() -> p.request(World.message(topic, "A", "x"), 2_000)).contains("Timeout"), "no timeout");
 		MessageExt request = w.stored(topic, 1).get(0).get(0);
 		p.shutdown();
 
