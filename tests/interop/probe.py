@@ -92,9 +92,9 @@ def is_free(port):
 
 
 def free_ports(pairs=1):
-    """Of the first NameServer; its broker's is 10 above, with its second port (- 2) and Apache's replication (+ 1)."""
+    """Of the first NameServer; its broker's is 10 above, with its second port (- 2), Apache's replication (+ 1) and proxy (+ 2, + 3)."""
     for base in random.sample(range(27000, 32000, 20 * pairs), 5000 // (20 * pairs)):
-        if all(is_free(base + 20 * pair + i) for pair in range(pairs) for i in (0, 8, 10, 11)):
+        if all(is_free(base + 20 * pair + i) for pair in range(pairs) for i in (0, 8, 10, 11, 12, 13)):
             return base
     sys.exit("probe.py: no free ports between 27000 and 32000")
 
@@ -282,6 +282,15 @@ def registrations():
     yield "ns-config-forbidden", 318, {}, b"kvConfigPath=/tmp/elsewhere"
 
 
+def assignment(group, topic, client, strategy="AVG", model="CLUSTERING"):
+    return json.dumps({"clientId": client, "consumerGroup": group, "messageModel": model, "strategyName": strategy,
+                       "topic": topic}).encode()
+
+
+def request_mode(group, topic, **fields):
+    return json.dumps({"consumerGroup": group, "topic": topic, **fields}).encode()
+
+
 def requests():
     """(name, peer, code, fields, body[, more for ask()]): in this order, because later ones look at what earlier ones made."""
     ns, br = "namesrv", "broker"
@@ -378,6 +387,27 @@ def requests():
     yield "pull-unsubscribed-topic", br, 11, pull("ProbeReadOnly", 0, sysFlag=0, subVersion=1), b""
     yield "heartbeat-garbage", br, 34, {}, b"{"
 
+    yield "assignment", br, 400, {}, assignment(group, topic, me)
+    yield "assignment-by-circle", br, 400, {}, assignment(group, topic, me, "AVG_BY_CIRCLE")
+    yield "assignment-other-strategy", br, 400, {}, assignment(group, topic, me, "MACHINE_ROOM")
+    yield "assignment-stranger", br, 400, {}, assignment(group, topic, "127.0.0.1@stranger")
+    yield "assignment-no-members", br, 400, {}, assignment("probe-nobody", topic, me)
+    yield "assignment-broadcast", br, 400, {}, assignment("probe-nobody", topic, me, model="BROADCASTING")
+    yield "assignment-unknown-topic", br, 400, {}, assignment(group, "NoSuchTopic", me)
+    yield "assignment-garbage", br, 400, {}, b"{"
+    yield "mode-none-set", br, 402, {}, b""
+    yield "mode", br, 401, {}, request_mode(group, topic, mode="POP", popShareQueueNum=-1)
+    yield "mode-retry-topic", br, 401, {}, request_mode(group, "%RETRY%" + group, mode="POP")
+    yield "mode-unknown-topic", br, 401, {}, request_mode(group, "NoSuchTopic", mode="POP")
+    yield "mode-bad-group", br, 401, {}, request_mode("bad name", topic, mode="POP")
+    yield "mode-overflow", br, 401, {}, request_mode(group, topic, popShareQueueNum=1 << 40)
+    yield "mode-garbage", br, 401, {}, b"{"
+    yield "assignment-pop", br, 400, {}, assignment(group, topic, me)
+    yield "mode-without", br, 401, {}, request_mode(group, "ProbeMoreRead")
+    yield "mode-by-number", br, 401, {}, request_mode("probe-other", topic, mode=1, popShareQueueNum="3")
+    yield "mode-unknown-name", br, 401, {}, request_mode("probe-other", "ProbeMoreRead", mode="PUSH")
+    yield "modes", br, 402, {}, b""
+
     yield "offset-young-queue", br, 14, {"consumerGroup": group, "topic": topic, "queueId": 0}, b""
     yield "offset-empty-queue", br, 14, {"consumerGroup": group, "topic": topic, "queueId": 3}, b""
     yield "offset-no-zero", br, 14, {"consumerGroup": group, "topic": topic, "queueId": 0, "setZeroIfNotFound": "false"}, b""
@@ -456,7 +486,7 @@ def requests():
 
 # Answers whose remark is an exception's text in Java, or whose body is each server's own: only the code is comparable.
 CODE_ONLY = {"no-queue", "no-fields", "queue-not-a-number", "heartbeat-garbage", "register-garbage", "register-packed-garbage",
-             "broker-config", "ns-config", "ns-system-topics"}
+             "broker-config", "ns-config", "ns-system-topics", "assignment-garbage", "mode-garbage", "mode-overflow"}
 
 # Asked again until this holds, at most DEADLINE_S: Apache's broker puts messages into its queues and its index some time after the
 # answer, and registers new topics in the background.

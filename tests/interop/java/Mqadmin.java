@@ -196,6 +196,10 @@ public final class Mqadmin {
 		step("consumerProgress-group", "Diff Total: 3", o -> o.replaceAll("Consume TPS: [\\d.]+", "Consume TPS: N"),
 				"consumerProgress", "-g", group);
 		step("consumerProgress-unknown", "CODE: 17", "consumerProgress", "-g", w.name("nobody"));
+		step("setConsumeMode", "set consume mode to .* success", "setConsumeMode", "-b", w.broker, "-t", topic, "-g", group, "-m", "POP",
+				"-q", "2");
+		step("setConsumeMode-unknown", "not exist", "setConsumeMode", "-b", w.broker, "-t", w.name("none"), "-g", group, "-m", "POP",
+				"-q", "2");
 		step("brokerStatus", "putTps", Mqadmin::keys, "brokerStatus", "-b", w.broker);
 		step("getBrokerConfig", "brokerName += +broker-a", Mqadmin::settings, "getBrokerConfig", "-b", w.broker);
 
