@@ -6,6 +6,7 @@
 #   servers.sh start KIND DIR NAMESRV_PORT BROKER_PORT
 #   servers.sh add KIND DIR NAMESRV_PORT BROKER_PORT NAME
 #   servers.sh restart DIR
+#   servers.sh proxy DIR NAMESRV_PORT GRPC_PORT
 #   servers.sh stop DIR
 #
 # "add" starts a broker of another name beside those that a NameServer has, and does not wait for it. "restart" asks the broker to stop,
@@ -16,7 +17,8 @@
 # and returns when the NameServer hands out a route to the broker; it fails, with the logs' ends, when that takes
 # longer than a minute.
 #
-# The broker also listens on BROKER_PORT - 2, and Apache's on BROKER_PORT + 1 for replication.
+# The broker also listens on BROKER_PORT - 2, and Apache's on BROKER_PORT + 1 for replication. `proxy` starts Apache's proxy before servers
+# that are there, and returns when it serves; it also listens on GRPC_PORT + 1.
 #
 # MQD_BUILD             build folder of mqd (default ./build)
 # APACHE_LIB            folder with the jars of Apache's servers
@@ -104,6 +106,30 @@ broker_mqd() {
 	service broker "$program" -c "$dir/broker.conf"
 }
 
+# Long polls may be short, and a checker of transactions is known soon: the cases are not to wait for either.
+proxy() {
+	local deadline=$((SECONDS + 150))
+
+	mkdir -p "$1/proxy"
+	dir=$(cd "$1" && pwd)
+	cat >"$dir/proxy.json" <<-END
+		{"rocketMQClusterName":"DefaultCluster", "proxyMode":"CLUSTER", "namesrvAddr":"127.0.0.1:$2",
+		 "grpcServerPort":$3, "remotingListenPort":$(($3 + 1)), "enablePrintJstack":false,
+		 "grpcClientConsumerMinLongPollingTimeoutMillis":500, "minInvisibleTimeMillsForRecv":1000,
+		 "transactionHeartbeatPeriodSecond":1}
+	END
+	export ROCKETMQ_HOME=$dir/proxy
+	service proxy java -Xmx400m -XX:+UseSerialGC "${java_options[@]}" -Duser.home="$dir/proxy" \
+		-cp "$APACHE_LIB/*" org.apache.rocketmq.proxy.ProxyStartup -pc "$dir/proxy.json"
+	until grep -qs 'rocketmq-proxy startup successfully' "$dir/proxy.log"; do
+		if [ "$SECONDS" -ge "$deadline" ] || ! kill -0 "$(<"$dir/proxy.pid")" 2>/dev/null; then
+			tail -n 20 "$dir/proxy.log" >&2
+			die "the proxy did not come up in $dir"
+		fi
+		sleep 0.1
+	done
+}
+
 broker_settings() {
 	cat <<-END
 		brokerClusterName=DefaultCluster
@@ -181,7 +207,7 @@ start() {
 stop() {
 	local name pid tries status=0
 
-	for name in broker namesrv; do
+	for name in proxy broker namesrv; do
 		[ -e "$1/$name.pid" ] || continue
 		pid=$(<"$1/$name.pid")
 		rm -f "$1/$name.pid"
@@ -205,6 +231,7 @@ case "${1:-} $#" in
 "start 5") start "$2" "$3" "$4" "$5" ;;
 "add 6") add "$2" "$3" "$4" "$5" "$6" ;;
 "restart 2") restart "$2" ;;
+"proxy 4") proxy "$2" "$3" "$4" ;;
 "stop 2") stop "$2" ;;
 *)
 	sed -n '4,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" >&2
