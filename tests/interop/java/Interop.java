@@ -164,8 +164,4 @@ public final class Interop {
 			System.exit(1);
 		}
 	}
-
-	public static void main(String[] args) {
-		run(CLASSES, args);
-	}
 }
