@@ -76,7 +76,7 @@ struct pop {
 	int64_t deadline_ms;     /* monotonic */
 	bool may_wait;
 	struct pop_await await;
-	struct ahead_wait ahead;
+	struct ahead_wait ahead; /* its post also to go on later */
 	bool has_fetched; /* waited for what is read ahead; a second time it reads by itself */
 };
 
@@ -193,7 +193,8 @@ static void pop_answer(struct pop *p, int code)
 	}
 	/* Names borrow from the request, and the next one finds the locks open. */
 	pop_take_done(t);
-	if (is_found && t->rest > 0)
+	/* Who gives up on a queue that is taken was woken for it, maybe. */
+	if (is_found ? t->rest > 0 : t->was_busy)
 		pop_polls_wake(p->broker->pop_polls, p->h.group, p->h.topic, p->h.queue_id);
 	mq_reply(req, &answer, answer.code == code ? body : NULL);
 	pop_texts_done(&texts);
@@ -384,6 +385,27 @@ static void pop_store(struct pop *p)
 
 /* ---- Looking ---- */
 
+static void pop_posted(struct mq_post *post)
+{
+	struct pop *p = (struct pop *)((char *)post - offsetof(struct pop, ahead.post));
+
+	if (mq_loop_mono_ms(mq_conn_loop(p->req->conn)) >= p->deadline_ms)
+		p->may_wait = false;
+	if (mq_conn_is_open(p->req->conn)) {
+		pop_run(p);
+		return;
+	}
+	mq_reply_none(p->req);
+	pop_free(p);
+}
+
+/* Much was looked at and nothing wanted: others have their turn first. */
+static void pop_go_on_later(struct pop *p)
+{
+	p->ahead.post.run = pop_posted;
+	mq_loop_post(mq_conn_loop(p->req->conn), &p->ahead.post);
+}
+
 /* After a look. False: look again. */
 static bool pop_settle(struct pop *p)
 {
@@ -393,6 +415,8 @@ static bool pop_settle(struct pop *p)
 		pop_store(p);
 	else if (t->result < 0)
 		pop_fail(p, t->result);
+	else if (t->was_cut && p->may_wait && pop_can_go_on(p))
+		pop_go_on_later(p);
 	else if (t->was_busy && p->may_wait && pop_can_go_on(p))
 		return pop_wait_for_lock(p);
 	else
@@ -419,18 +443,6 @@ static void pop_read_done(void *arg)
 		pop_run(p);
 }
 
-static void pop_fetched(struct mq_post *post)
-{
-	struct pop *p = (struct pop *)((char *)post - offsetof(struct pop, ahead.post));
-
-	if (mq_conn_is_open(p->req->conn)) {
-		pop_run(p);
-		return;
-	}
-	mq_reply_none(p->req);
-	pop_free(p);
-}
-
 /* A group that goes through a backlog: a reader fetches what this pop and those after it want. */
 static bool pop_fetch(struct pop *p)
 {
@@ -440,7 +452,7 @@ static bool pop_fetch(struct pop *p)
 		return false;
 	p->has_fetched = true;
 	p->ahead.loop = mq_conn_loop(p->req->conn);
-	p->ahead.post.run = pop_fetched;
+	p->ahead.post.run = pop_posted;
 	return ahead_fetch(p->broker->ahead, t->cold, t->cold_from, &p->ahead, mq_mono_ms(p->broker->clock));
 }
 

@@ -128,8 +128,11 @@ static enum store_verdict take_on_record(void *user, int64_t offset, int64_t tag
 {
 	struct pop_take *t = user;
 
-	if (t->n_scanned >= SCAN_MAX || t->n_steps > FILTER_SQL_SCAN_STEPS || take_is_full(t, record.n)) {
+	bool is_cut = t->n_scanned >= SCAN_MAX || t->n_steps > FILTER_SQL_SCAN_STEPS;
+
+	if (is_cut || take_is_full(t, record.n)) {
 		t->is_full = true;
+		t->was_cut |= is_cut;
 		return STORE_STOP;
 	}
 	t->n_scanned++;

@@ -48,6 +48,7 @@ struct pop_take {
 	int64_t n_bytes;
 	int64_t rest;          /* messages that are there for the group and were not taken */
 	int64_t free_at_ms;    /* when the first queue that is blocked by its order is free, INT64_MAX: none is */
+	bool was_cut;          /* a filter looked at so much that the rest is for another look */
 	bool was_busy;         /* somebody else pops from a queue, whose lock this is: */
 	unsigned busy_slot;
 	struct store_queue *cold; /* messages are there, but not in memory: the first such queue, and from where on */

@@ -18,6 +18,22 @@ static int start_small_daemon(void **state)
 	return 0;
 }
 
+static int start_forbidding_daemon(void **state)
+{
+	static const char *const sets[] = { "brokerPermission=2", NULL };
+
+	daemon_ = harness_start(HARNESS_BROKER, sets);
+	return 0;
+}
+
+static int start_timeless_daemon(void **state)
+{
+	static const char *const sets[] = { "timerWheelEnable=false", NULL };
+
+	daemon_ = harness_start(HARNESS_BROKER, sets);
+	return 0;
+}
+
 /* ---- Requests ---- */
 
 struct popping {
@@ -193,6 +209,25 @@ static void a_filter_goes_on_behind_what_it_does_not_want(void **state)
 	assert_string_equal(committed(p, "PopTag", "0"), "4");
 }
 
+static void what_a_filter_wants_is_found_behind_much_that_it_does_not(void **state)
+{
+	enum { N = 2000 }; /* more than two looks */
+	struct harness_peer *p = *state;
+	struct mq_command cmd;
+	struct popped r;
+
+	send_request(&cmd, "PopFar", "0", "TAGS\1no\2", MQ_SLICE("x"));
+	for (int i = 0; i < N; i++)
+		harness_send(p, &cmd);
+	for (int i = 0; i < N; i++)
+		harness_assert_answer(harness_answer(p, p->opaque - N + 1 + i), MQ_SUCCESS, NULL);
+	send_ok(p, "PopFar", "0", "TAGS\1yes\2", "far");
+	r = popped_of(POP(p, .topic = "PopFar", .queue = "0", .expression = "yes", .poll = "15000"));
+	assert_int_equal(r.n, 1);
+	assert_slice(r.records[0].body, "far");
+	popped_done(&r);
+}
+
 static void sql92_filters_by_properties(void **state)
 {
 	struct harness_peer *p = *state;
@@ -254,6 +289,66 @@ static void what_cannot_be_popped_is_refused(void **state)
 	pop_request(&cmd, &(struct popping){ .topic = "PopBad" });
 	drop_field(&cmd, "invisibleTime");
 	harness_assert_answer(harness_call(p, &cmd), MQ_SYSTEM_ERROR, "the custom field <invisibleTime> is null");
+}
+
+static void who_may_not_is_told(void **state)
+{
+	struct harness_peer *p = *state;
+	struct mq_command cmd;
+
+	harness_assert_answer(harness_ask(p, MQ_UPDATE_AND_CREATE_TOPIC, "topic", "PopDumb", "defaultTopic", "TBW102", "readQueueNums", "1",
+					  "writeQueueNums", "1", "perm", "2", "topicFilterType", "SINGLE_TAG", "topicSysFlag", "0", "order",
+					  "false", NULL),
+			      MQ_SUCCESS, NULL);
+	assert_refused(POP(p, .topic = "PopDumb"), MQ_NO_PERMISSION, "the topic[PopDumb] peeking message is forbidden");
+	send_ok(p, "PopOff", "0", "", "x");
+	harness_request(&cmd, MQ_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, NULL);
+	cmd.body = MQ_SLICE("{\"groupName\":\"off\",\"consumeEnable\":false}");
+	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+	assert_refused(POP(p, .topic = "PopOff", .group = "off"), MQ_NO_PERMISSION, "subscription group no permission, off");
+	/* The others ask in the same order, in their own words. */
+	harness_assert_answer(harness_ask(p, MQ_PEEK_MESSAGE, "consumerGroup", "off", "topic", "PopOff", "queueId", "-1", "maxMsgNums", "8",
+					  NULL),
+			      MQ_NO_PERMISSION, "subscription group no permission, off");
+	harness_assert_answer(harness_ask(p, MQ_POLLING_INFO, "consumerGroup", "pg", "topic", "PopDumb", "queueId", "-1", NULL),
+			      MQ_NO_PERMISSION, "the topic[PopDumb] peeking message is forbidden");
+	assert_string_equal(harness_field(&p->answer->cmd, "pollingNum"), "0");
+	harness_assert_answer(harness_ask(p, MQ_NOTIFICATION, "consumerGroup", "off", "topic", "PopOff", "queueId", "-1", "pollTime", "0",
+					  NULL),
+			      MQ_NO_PERMISSION, "subscription group no permission, off");
+	assert_string_equal(harness_field(&p->answer->cmd, "hasMsg"), "false");
+	assert_refused(POP(p, .topic = "PopOff", .group = ""), MQ_INVALID_PARAMETER,
+		       "the names of group and topic are too long, or empty, for a retry topic");
+}
+
+static void a_broker_that_forbids_pops_says_so(void **state)
+{
+	struct harness_peer *p = *state;
+
+	assert_refused(POP(p, .topic = "Any"), MQ_NO_PERMISSION, "the broker[127.0.0.1] pop message is forbidden");
+	harness_assert_answer(harness_ask(p, MQ_PEEK_MESSAGE, "consumerGroup", "pg", "topic", "Any", "queueId", "-1", "maxMsgNums", "8",
+					  NULL),
+			      MQ_NO_PERMISSION, "the broker[127.0.0.1] peeking message is forbidden");
+	harness_assert_answer(harness_ask(p, MQ_NOTIFICATION, "consumerGroup", "pg", "topic", "Any", "queueId", "-1", "pollTime", "0", NULL),
+			      MQ_NO_PERMISSION, "the broker[127.0.0.1] peeking message is forbidden");
+}
+
+static void without_timers_there_are_no_pops(void **state)
+{
+	struct harness_peer *p = *state;
+
+	assert_refused(POP(p, .topic = "Any"), MQ_SYSTEM_ERROR,
+		       "the broker[127.0.0.1] pop message is forbidden because timerWheelEnable is false");
+}
+
+static void the_fast_port_takes_acknowledgements_only(void **state)
+{
+	struct harness_peer *p = harness_connect_fast(daemon_);
+
+	assert_int_equal(POP(p, .topic = "Any")->code, MQ_REQUEST_CODE_NOT_SUPPORTED);
+	harness_assert_answer(ack(p, "FastNone", "0", "0", "0 1 2 0 0 broker-a 0 0"), MQ_TOPIC_NOT_EXIST,
+			      "topic[FastNone] not exist, apply first please! " FAQ);
+	harness_close(p);
 }
 
 /* ---- Acknowledging ---- */
@@ -802,9 +897,12 @@ int main(void)
 		TEST(a_pop_takes_from_all_queues_and_says_where_from),
 		TEST(a_pop_of_one_queue_takes_what_was_asked_for),
 		TEST(a_filter_goes_on_behind_what_it_does_not_want),
+		TEST(what_a_filter_wants_is_found_behind_much_that_it_does_not),
 		TEST(sql92_filters_by_properties),
 		TEST(a_new_group_begins_where_it_wants),
 		TEST(what_cannot_be_popped_is_refused),
+		TEST(who_may_not_is_told),
+		TEST(the_fast_port_takes_acknowledgements_only),
 		TEST(what_is_acknowledged_does_not_come_again),
 		TEST(what_comes_again_is_counted_and_names_its_topic),
 		TEST(a_receipt_that_is_none_is_refused),
@@ -828,7 +926,11 @@ int main(void)
 		TEST(who_waits_too_many_is_told),
 		TEST(the_second_retry_topic_has_a_name_of_its_own),
 	};
+	const struct CMUnitTest forbidden[] = { TEST(a_broker_that_forbids_pops_says_so) };
+	const struct CMUnitTest timeless[] = { TEST(without_timers_there_are_no_pops) };
 	int failed = cmocka_run_group_tests_name("pop", tests, start_daemon, stop_daemon);
 
+	failed += cmocka_run_group_tests_name("pop, forbidden", forbidden, start_forbidding_daemon, stop_daemon);
+	failed += cmocka_run_group_tests_name("pop, no timers", timeless, start_timeless_daemon, stop_daemon);
 	return failed + cmocka_run_group_tests_name("pop, small", small, start_small_daemon, stop_daemon);
 }
