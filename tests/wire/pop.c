@@ -2,6 +2,10 @@
  * NOTIFICATION (200054), POLLING_INFO (200055). */
 #include "tests/wire/messages.h"
 
+/* A poll that nobody wakes lasts longer than this test waits for any answer: it looks once more at its end, and would find what it
+ * missed. */
+#define FAR "90000"
+
 static int start_daemon(void **state)
 {
 	static const char *const sets[] = { "brokerName=broker-a", "ioThreads=2", NULL };
@@ -222,7 +226,7 @@ static void what_a_filter_wants_is_found_behind_much_that_it_does_not(void **sta
 	for (int i = 0; i < N; i++)
 		harness_assert_answer(harness_answer(p, p->opaque - N + 1 + i), MQ_SUCCESS, NULL);
 	send_ok(p, "PopFar", "0", "TAGS\1yes\2", "far");
-	r = popped_of(POP(p, .topic = "PopFar", .queue = "0", .expression = "yes", .poll = "15000"));
+	r = popped_of(POP(p, .topic = "PopFar", .queue = "0", .expression = "yes", .poll = FAR));
 	assert_int_equal(r.n, 1);
 	assert_slice(r.records[0].body, "far");
 	popped_done(&r);
@@ -365,10 +369,11 @@ static void what_is_acknowledged_does_not_come_again(void **state)
 	harness_assert_answer(ack(p, "PopAck", "0", "0", receipt(&r, 0, 0, 0)), MQ_SUCCESS, NULL);
 	assert_int_equal(p->answer->cmd.has_fields, false);
 	/* The other one does, when its time is over: the long poll sees it. */
+	harness_assert_answer(change(p, "PopAck", "0", receipt(&r, 0, 0, 0), "1"), MQ_SUCCESS, "not set any response code");
 	harness_assert_answer(change(p, "PopAck", "1", receipt(&r, 0, 0, 1), "1"), MQ_SUCCESS, "not set any response code");
 	snprintf(text, sizeof text, "%s", receipt(&r, 0, 0, 0));
 	popped_done(&r);
-	r = popped_of(POP(p, .topic = "PopAck", .queue = "0", .poll = "15000"));
+	r = popped_of(POP(p, .topic = "PopAck", .queue = "0", .poll = FAR));
 	assert_int_equal(r.n, 1);
 	assert_slice(r.records[0].body, "b");
 	popped_done(&r);
@@ -386,7 +391,7 @@ static void what_comes_again_is_counted_and_names_its_topic(void **state)
 	send_ok(p, "PopAgain", "2", "TAGS\1t\2KEYS\1k\2", "again");
 	first = popped_of(POP(p, .topic = "PopAgain", .queue = "2", .invisible = "100", .expression = "t"));
 	for (int i = 1; i <= 2; i++) {
-		r = popped_of(POP(p, .topic = "PopAgain", .queue = "2", .invisible = "100", .poll = "15000", .expression = "t"));
+		r = popped_of(POP(p, .topic = "PopAgain", .queue = "2", .invisible = "100", .poll = FAR, .expression = "t"));
 		assert_int_equal(r.n, 1);
 		assert_slice(r.records[0].body, "again");
 		assert_slice(r.records[0].topic, "PopAgain");
@@ -406,7 +411,7 @@ static void what_comes_again_is_counted_and_names_its_topic(void **state)
 	popped_done(&first);
 	assert_string_equal(max_offset(p, "%RETRY%pg_PopAgain", "0"), "2");
 	/* Acknowledged under its retry topic, by the receipt that it carries. */
-	r = popped_of(POP(p, .topic = "PopAgain", .poll = "15000"));
+	r = popped_of(POP(p, .topic = "PopAgain", .poll = FAR));
 	got = mq_properties_get(r.records[0].properties, "POP_CK");
 	snprintf(receipt_text, sizeof receipt_text, "%.*s", MQ_FMT(got));
 	harness_assert_answer(ack(p, "%RETRY%pg_PopAgain", "0", "2", receipt_text), MQ_SUCCESS, NULL);
@@ -461,7 +466,7 @@ static void a_batch_is_acknowledged_by_its_bits(void **state)
 		harness_assert_answer(change(p, "PopBatch", offset, receipt(&r, 0, 0, i), "1"), MQ_SUCCESS, "not set any response code");
 	}
 	popped_done(&r);
-	r = popped_of(POP(p, .topic = "PopBatch", .poll = "15000"));
+	r = popped_of(POP(p, .topic = "PopBatch", .poll = FAR));
 	assert_int_equal(r.n, 1);
 	assert_slice(r.records[0].body, "left");
 	popped_done(&r);
@@ -490,7 +495,7 @@ static void the_invisible_time_can_be_changed(void **state)
 	assert_string_equal(harness_field(&p->answer->cmd, "reviveQid"), r.revive);
 	snprintf(moved, sizeof moved, "0 %s 100 %s 0 broker-a 0 0", harness_field(&p->answer->cmd, "popTime"), r.revive);
 	popped_done(&r);
-	r = popped_of(POP(p, .topic = "PopChange", .queue = "0", .poll = "15000"));
+	r = popped_of(POP(p, .topic = "PopChange", .queue = "0", .poll = FAR));
 	assert_int_equal(r.n, 1);
 	assert_int_equal(r.records[0].reconsume_times, 1);
 	popped_done(&r);
@@ -501,7 +506,7 @@ static void the_invisible_time_can_be_changed(void **state)
 	send_ok(p, "PopChange", "1", "", "y");
 	r = popped_of(POP(p, .topic = "PopChange", .queue = "1", .invisible = "10"));
 	popped_done(&r);
-	r = popped_of(POP(p, .topic = "PopChange", .poll = "15000"));
+	r = popped_of(POP(p, .topic = "PopChange", .poll = FAR));
 	assert_int_equal(r.n, 1);
 	assert_slice(r.records[0].body, "y");
 	popped_done(&r);
@@ -520,7 +525,7 @@ static void what_the_group_puts_off_does_not_count(void **state)
 					  NULL),
 			      MQ_SUCCESS, "not set any response code");
 	popped_done(&r);
-	r = popped_of(POP(p, .topic = "PopSuspend", .poll = "15000"));
+	r = popped_of(POP(p, .topic = "PopSuspend", .poll = FAR));
 	assert_int_equal(r.records[0].reconsume_times, 0);
 	popped_done(&r);
 }
@@ -538,7 +543,7 @@ static void a_pop_waits_for_a_message(void **state)
 	send_ok(p, "PopWait", "0", "", "first");
 	r = popped_of(POP(p, .topic = "PopWait"));
 	popped_done(&r);
-	pop_request(&cmd, &(struct popping){ .topic = "PopWait", .poll = "15000" });
+	pop_request(&cmd, &(struct popping){ .topic = "PopWait", .poll = FAR });
 	opaque = harness_send(p, &cmd);
 	do {
 		info = harness_ask(other, MQ_POLLING_INFO, "consumerGroup", "pg", "topic", "PopWait", "queueId", "-1", NULL);
@@ -556,6 +561,22 @@ static void a_pop_waits_for_a_message(void **state)
 	harness_close(other);
 }
 
+/* So many messages for queue 1 in one piece: one wake-up. */
+static void send_batch(struct harness_peer *p, const char *topic, int n)
+{
+	struct mq_command cmd;
+	char body[1024], *end = body;
+
+	for (int i = 0; i < n; i++) {
+		end = mq_put32(mq_put32(mq_put32(mq_put32(mq_put32(end, 23), 0), 0), 0), 1);
+		end = mq_put16(mq_put8(end, 'x'), 0);
+	}
+	send_request(&cmd, topic, "1", "", (struct mq_slice){ body, (size_t)(end - body) });
+	cmd.code = MQ_SEND_BATCH_MESSAGE;
+	set_field(&cmd, "m", "true");
+	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+}
+
 static void many_that_wait_share_what_comes(void **state)
 {
 	enum { N = 8 };
@@ -568,11 +589,10 @@ static void many_that_wait_share_what_comes(void **state)
 	POP(p, .topic = "PopShare");
 	for (int i = 0; i < N; i++) {
 		peers[i] = harness_connect_tcp(daemon_);
-		pop_request(&cmd, &(struct popping){ .topic = "PopShare", .max = "1", .poll = "15000" });
+		pop_request(&cmd, &(struct popping){ .topic = "PopShare", .max = "1", .poll = FAR });
 		opaques[i] = harness_send(peers[i], &cmd);
 	}
-	for (int i = 0; i < N; i++)
-		send_ok(p, "PopShare", "1", "", "x");
+	send_batch(p, "PopShare", N);
 	for (int i = 0; i < N; i++) {
 		struct popped r = popped_of(harness_answer(peers[i], opaques[i]));
 
@@ -621,7 +641,7 @@ static void a_notification_says_whether_there_is_something(void **state)
 			      "topic[NotifyNone] not exist, apply first please! " FAQ);
 	send_ok(p, "Notify", "1", "", "x");
 	assert_notified(notification(p, "Notify", "0"), "true", "false");
-	assert_notified(notification(p, "Notify", "15000"), "true", "false"); /* it takes nothing */
+	assert_notified(notification(p, "Notify", FAR), "true", "false"); /* it takes nothing */
 	r = popped_of(POP(p, .topic = "Notify"));
 	assert_notified(notification(p, "Notify", "100"), "false", "false");
 	harness_assert_answer(harness_ask(p, MQ_CHANGE_MESSAGE_INVISIBLETIME, "consumerGroup", "pg", "topic", "Notify", "queueId", "1",
@@ -629,9 +649,9 @@ static void a_notification_says_whether_there_is_something(void **state)
 			      MQ_SUCCESS, "not set any response code");
 	popped_done(&r);
 	/* What comes again is something, too. */
-	assert_notified(notification(p, "Notify", "15000"), "true", "false");
+	assert_notified(notification(p, "Notify", FAR), "true", "false");
 	harness_assert_answer(POP(p, .topic = "Notify"), MQ_SUCCESS, "FOUND");
-	harness_request(&cmd, MQ_NOTIFICATION, "consumerGroup", "pg", "topic", "Notify", "queueId", "-1", "pollTime", "15000", NULL);
+	harness_request(&cmd, MQ_NOTIFICATION, "consumerGroup", "pg", "topic", "Notify", "queueId", "-1", "pollTime", FAR, NULL);
 	opaque = harness_send(p, &cmd);
 	send_ok(other, "Notify", "0", "", "y");
 	assert_notified(harness_answer(p, opaque), "true", "false");
@@ -723,7 +743,7 @@ static void in_order_what_is_not_acknowledged_blocks_until_its_time(void **state
 	before_ms = strtoll(r.pop_time, NULL, 10);
 	popped_done(&r);
 	/* The poll hears of the end of the block. */
-	r = popped_of(POP(p, .topic = "PopBlock", .queue = "0", .order = "true", .poll = "15000"));
+	r = popped_of(POP(p, .topic = "PopBlock", .queue = "0", .order = "true", .poll = FAR));
 	assert_true(strtoll(r.pop_time, NULL, 10) >= before_ms + 1000);
 	assert_string_equal(r.offsets, "0 0 0,1");
 	assert_string_equal(r.counts, "0 qo0%0 1;0 0 0");
@@ -733,7 +753,7 @@ static void in_order_what_is_not_acknowledged_blocks_until_its_time(void **state
 	harness_assert_answer(ack(p, "PopBlock", "0", "1", receipt(&r, 0, 0, 1)), MQ_SUCCESS, NULL);
 	harness_assert_answer(change(p, "PopBlock", "0", receipt(&r, 0, 0, 0), "200"), MQ_SUCCESS, "not set any response code");
 	popped_done(&r);
-	r = popped_of(POP(p, .topic = "PopBlock", .queue = "0", .order = "true", .poll = "15000"));
+	r = popped_of(POP(p, .topic = "PopBlock", .queue = "0", .order = "true", .poll = FAR));
 	assert_string_equal(r.offsets, "0 0 0,1");
 	assert_string_equal(r.counts, "0 qo0%0 2;0 qo0%1 1;0 0 1");
 	popped_done(&r);
@@ -749,7 +769,7 @@ static void an_acknowledgement_wakes_who_waits_for_the_next(void **state)
 	send_ok(p, "PopNext", "0", "", "a");
 	send_ok(p, "PopNext", "0", "", "b");
 	first = popped_of(POP(p, .topic = "PopNext", .queue = "0", .order = "true", .max = "1"));
-	pop_request(&cmd, &(struct popping){ .topic = "PopNext", .queue = "0", .order = "true", .poll = "15000" });
+	pop_request(&cmd, &(struct popping){ .topic = "PopNext", .queue = "0", .order = "true", .poll = FAR });
 	opaque = harness_send(p, &cmd);
 	while (strcmp(harness_field(harness_ask(other, MQ_POLLING_INFO, "consumerGroup", "pg", "topic", "PopNext", "queueId", "0", NULL),
 				    "pollingNum"),
@@ -791,7 +811,7 @@ static void a_restart_keeps_what_is_with_the_group(void **state)
 	harness_assert_answer(change(p, "PopKill", "1", text, "1"), MQ_SUCCESS, "not set any response code");
 	harness_assert_answer(change(p, "PopKill", "0", receipt(&r, 0, 0, 0), "1"), MQ_SUCCESS, "not set any response code");
 	popped_done(&r);
-	r = popped_of(POP(p, .topic = "PopKill", .queue = "0", .poll = "15000"));
+	r = popped_of(POP(p, .topic = "PopKill", .queue = "0", .poll = FAR));
 	assert_int_equal(r.n, 1);
 	assert_slice(r.records[0].body, "later");
 	popped_done(&r);
@@ -815,7 +835,7 @@ static void a_backlog_is_popped_from_the_disk_once_and_in_order(void **state)
 	harness_restart(daemon_); /* nothing is in memory */
 	*state = p = harness_connect_tcp(daemon_);
 	while (n < N) {
-		struct popped r = popped_of(POP(p, .topic = "PopBacklog", .poll = "15000"));
+		struct popped r = popped_of(POP(p, .topic = "PopBacklog", .poll = FAR));
 
 		for (unsigned i = 0; i < r.n; i++) {
 			snprintf(expected, sizeof expected, "%07d", n++);
@@ -856,13 +876,13 @@ static void who_waits_too_many_is_told(void **state)
 
 	send_ok(p, "PopFull", "0", "", "x");
 	POP(p, .topic = "PopFull");
-	pop_request(&cmd, &(struct popping){ .topic = "PopFull", .poll = "15000" });
+	pop_request(&cmd, &(struct popping){ .topic = "PopFull", .poll = FAR });
 	harness_send(other, &cmd);
 	while (strcmp(harness_field(harness_ask(p, MQ_POLLING_INFO, "consumerGroup", "pg", "topic", "PopFull", "queueId", "-1", NULL),
 				    "pollingNum"),
 		      "1") != 0)
 		;
-	harness_assert_answer(POP(p, .topic = "PopFull", .poll = "15000"), MQ_POLLING_FULL, "NO_MESSAGE_IN_QUEUE");
+	harness_assert_answer(POP(p, .topic = "PopFull", .poll = FAR), MQ_POLLING_FULL, "NO_MESSAGE_IN_QUEUE");
 	/* Who goes away makes room, also while its answer is due. */
 	harness_close(other);
 	while (strcmp(harness_field(harness_ask(p, MQ_POLLING_INFO, "consumerGroup", "pg", "topic", "PopFull", "queueId", "-1", NULL),
@@ -882,7 +902,7 @@ static void the_second_retry_topic_has_a_name_of_its_own(void **state)
 	send_ok(p, "PopV2", "0", "", "x");
 	r = popped_of(POP(p, .topic = "PopV2", .queue = "0", .invisible = "100"));
 	popped_done(&r);
-	r = popped_of(POP(p, .topic = "PopV2", .poll = "15000"));
+	r = popped_of(POP(p, .topic = "PopV2", .poll = FAR));
 	assert_int_equal(r.n, 1);
 	assert_string_equal(r.offsets, "2 0 0");
 	snprintf(expected, sizeof expected, "0 %s 60000 %s 2 broker-a 0 0", r.pop_time, r.revive);
