@@ -356,7 +356,7 @@ static const struct option_line broker_lines[] = {
 	IGNORED("timerEnableCheckMetrics"), IGNORED("timerEnableDisruptor"),
 	IGNORED("timerEnableRetryUntilSuccess"), IGNORED("timerFlushIntervalMs"),
 	IGNORED("timerGetMessageThreadNum"), IGNORED("timerInterceptDelayLevel"),
-	TIME(timerMaxDelaySec, "3d", 1000, "longest delay of a message with a delivery time; bare numbers are seconds",
+	TIME(timerMaxDelaySec, "40d", 1000, "longest delay of a message with a delivery time; bare numbers are seconds",
 	     .min = 1000, .max = 3.2e12),
 	IGNORED("timerMetricSmallThreshold"),
 	INT(timerPrecisionMs, "1000", 100, 1000,

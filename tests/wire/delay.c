@@ -232,6 +232,20 @@ static void timers_can_be_switched_off(void **state)
 	harness_free(own);
 }
 
+static void forty_days_are_taken_by_default(void **state)
+{
+	struct harness_daemon *own = harness_start(HARNESS_BROKER, NULL);
+	struct harness_peer *p = harness_connect(own);
+	static const char remark[] = "timer message illegal, the delay time should not be bigger than the max delay 3456000000ms; or if set "
+				     "del msg, the delay time should be bigger than the current time";
+
+	send_ok(p, "Far", "0", "TIMER_DELAY_SEC\0013456000\2", "x");
+	harness_assert_answer(send_message(p, "Far", "0", "TIMER_DELAY_SEC\0013456001\2", "x"), MQ_MESSAGE_ILLEGAL, remark);
+	harness_close(p);
+	harness_stop(own);
+	harness_free(own);
+}
+
 static void what_waits_survives_a_kill(void **state)
 {
 	struct harness_daemon *own = harness_start(HARNESS_BROKER, NULL);
@@ -289,6 +303,7 @@ int main(void)
 		TEST(a_timer_is_recalled_by_its_handle),
 		TEST(wrong_recalls_are_refused),
 		cmocka_unit_test(timers_can_be_switched_off),
+		cmocka_unit_test(forty_days_are_taken_by_default),
 		cmocka_unit_test(what_waits_survives_a_kill),
 		TEST(a_message_outlives_its_topic),
 	};
