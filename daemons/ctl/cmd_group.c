@@ -122,7 +122,7 @@ static const struct column list_columns[] = {
 	{ "BROKERS", "brokers", COLUMN_NUMBER },
 	{ "MEMBERS", "members", COLUMN_NUMBER },
 	{ "RETRIES", "retryMaxTimes", COLUMN_NUMBER },
-	{ "CONSUME", "consumeEnable", COLUMN_TEXT },
+	{ "CONSUME", "consumeEnable", COLUMN_FLAG },
 };
 
 static int print_groups(struct ctl *ctl, const struct group_sum *groups, bool all)

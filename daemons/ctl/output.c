@@ -154,6 +154,8 @@ static int print_json(const struct table *t, FILE *out)
 				mq_json_raw(&j.w, MQ_SLICE("null"));
 			else if (t->columns[c].kind == COLUMN_NUMBER)
 				mq_json_raw(&j.w, text);
+			else if (t->columns[c].kind == COLUMN_FLAG)
+				mq_json_raw(&j.w, mq_slice_is(text, "yes") ? MQ_SLICE("true") : MQ_SLICE("false"));
 			else
 				mq_json_string(&j.w, text);
 		}

@@ -13,12 +13,12 @@ enum output_format {
 	FORMAT_JSON,
 };
 
-enum column_kind { COLUMN_TEXT, COLUMN_NUMBER };
+enum column_kind { COLUMN_TEXT, COLUMN_NUMBER, COLUMN_FLAG };
 
 struct column {
 	const char *title;     /* of the table: "LAST MESSAGE" */
 	const char *key;       /* member of the JSON object: "lastMessageTime" */
-	enum column_kind kind; /* numbers are right-aligned, and bare in JSON */
+	enum column_kind kind; /* numbers are right-aligned, and bare in JSON; flags are "yes" or "no", true or false in JSON */
 };
 
 struct table;

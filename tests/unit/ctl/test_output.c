@@ -55,6 +55,25 @@ static void json_has_numbers_texts_and_nothing(void **state)
 			    "{\"topic\":\"longer-name\",\"messages\":12345,\"last\":null}]\n");
 }
 
+static void flags_are_true_and_false_in_json(void **state)
+{
+	static const struct column flags[] = { { "A", "a", COLUMN_FLAG }, { "B", "b", COLUMN_FLAG } };
+	struct table *t;
+	char *text = NULL;
+	size_t n = 0;
+	FILE *out = open_memstream(&text, &n);
+
+	assert_int_equal(table_new(&t, flags, 2), 0);
+	table_cell(t, "yes");
+	table_cell(t, "no");
+	assert_int_equal(table_print(t, FORMAT_JSON, out), 0);
+	assert_int_equal(table_print(t, FORMAT_PLAIN, out), 0);
+	fclose(out);
+	assert_string_equal(text, "[{\"a\":true,\"b\":false}]\nyes no\n");
+	table_free(t);
+	free(text);
+}
+
 static void an_empty_table_is_an_empty_array(void **state)
 {
 	struct table *t;
@@ -143,6 +162,7 @@ int main(void)
 		cmocka_unit_test(a_table_is_aligned_under_its_header),
 		cmocka_unit_test(a_pipe_gets_fields_with_one_blank_between),
 		cmocka_unit_test(json_has_numbers_texts_and_nothing),
+		cmocka_unit_test(flags_are_true_and_false_in_json),
 		cmocka_unit_test(an_empty_table_is_an_empty_array),
 		cmocka_unit_test(bytes_that_are_no_text_become_base64),
 		cmocka_unit_test(a_message_cannot_steer_the_terminal),
