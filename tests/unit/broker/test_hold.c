@@ -225,6 +225,39 @@ static void a_message_wakes_the_queue_it_is_in_and_no_other(void **state)
 	steered_done(&s);
 }
 
+static void who_waits_for_no_queue_is_woken_by_his_time_or_let_go(void **state)
+{
+	struct fixture *f = *state;
+	struct steered s;
+	struct waiter timed, let_go, stopped, closed;
+
+	steered_init(&s, f);
+	timed = waiter(&s, NULL, 0, 1000);
+	let_go = waiter(&s, NULL, 0, 1000);
+	stopped = waiter(&s, NULL, 0, FAR_MS);
+	closed = waiter(&s, NULL, 0, FAR_MS);
+	closed.entry.owner = &closed;
+	assert_true(hold_park(s.hold, &timed.entry));
+	assert_true(hold_park(s.hold, &let_go.entry));
+	assert_true(hold_park(s.hold, &stopped.entry));
+	assert_true(hold_park(s.hold, &closed.entry));
+	hold_unpark(s.hold, &let_go.entry);
+	commit_one(f, f->queues[0]);
+	steered_advance(&s, 900);
+	assert_int_equal(timed.n_woken, 0);
+	steered_advance(&s, 300);
+	assert_int_equal(timed.n_woken, 1);
+	assert_int_equal(timed.reason, HOLD_EXPIRED);
+	assert_int_equal(let_go.n_woken, 0);
+	hold_closed(s.hold, &closed);
+	assert_int_equal(closed.reason, HOLD_CLOSED);
+	assert_int_equal(stopped.n_woken, 0);
+	hold_wake_all(s.hold);
+	assert_int_equal(stopped.reason, HOLD_STOPPED);
+	assert_int_equal(hold_count(s.hold), 0);
+	steered_done(&s);
+}
+
 static void a_wait_for_a_later_message_goes_on(void **state)
 {
 	struct fixture *f = *state;
@@ -460,6 +493,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_is_behind_already_is_not_parked),
 		cmocka_unit_test(a_message_wakes_the_queue_it_is_in_and_no_other),
+		cmocka_unit_test(who_waits_for_no_queue_is_woken_by_his_time_or_let_go),
 		cmocka_unit_test(a_wait_for_a_later_message_goes_on),
 		cmocka_unit_test(deadlines_are_kept_within_a_tick),
 		cmocka_unit_test(after_a_long_stall_everything_due_is_found),
