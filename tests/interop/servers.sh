@@ -106,7 +106,7 @@ broker_mqd() {
 	service broker "$program" -c "$dir/broker.conf"
 }
 
-# Long polls may be short, and a checker of transactions is known soon: the cases are not to wait for either.
+# Long polls may be short, since a consumer that closes waits for its own, and a checker of transactions is known soon.
 proxy() {
 	local deadline=$((SECONDS + 150))
 
@@ -115,7 +115,8 @@ proxy() {
 	cat >"$dir/proxy.json" <<-END
 		{"rocketMQClusterName":"DefaultCluster", "proxyMode":"CLUSTER", "namesrvAddr":"127.0.0.1:$2",
 		 "grpcServerPort":$3, "remotingListenPort":$(($3 + 1)), "enablePrintJstack":false,
-		 "grpcClientConsumerMinLongPollingTimeoutMillis":500, "minInvisibleTimeMillsForRecv":1000,
+		 "grpcClientConsumerMinLongPollingTimeoutMillis":500,
+		 "grpcClientConsumerMaxLongPollingTimeoutMillis":3000, "minInvisibleTimeMillsForRecv":1000,
 		 "transactionHeartbeatPeriodSecond":1}
 	END
 	export ROCKETMQ_HOME=$dir/proxy

@@ -3,12 +3,12 @@
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -197,7 +197,7 @@ public final class GrpcCases {
 	/** Never acknowledged: after its attempts it is a dead letter. */
 	private static void deadLetter(World w) throws Exception {
 		String topic = topic(w, "dead", 1, "NORMAL"), group = group(w, "dead", false, 1), dead = "%DLQ%" + group;
-		List<String> attempts = Collections.synchronizedList(new ArrayList<>());
+		List<String> attempts = new CopyOnWriteArrayList<>();
 
 		try (SimpleConsumer c = consumer(group, topic, FilterExpression.SUB_ALL); Producer p = producer(topic)) {
 			p.send(message(topic, "T", "dead").build());
@@ -236,7 +236,7 @@ public final class GrpcCases {
 	/** Two push consumers; one message fails at first. */
 	private static void push(World w) throws Exception {
 		String topic = topic(w, "push", 4, "NORMAL"), group = group(w, "push", false, 16);
-		List<String> seen = Collections.synchronizedList(new ArrayList<>());
+		List<String> seen = new CopyOnWriteArrayList<>();
 		List<PushConsumer> members = new ArrayList<>();
 
 		try (Producer p = producer(topic)) {
@@ -260,8 +260,8 @@ public final class GrpcCases {
 	/** Messages of a group one after the other, also when one fails. */
 	private static void fifo(World w) throws Exception {
 		String topic = topic(w, "fifo", 2, "FIFO"), group = group(w, "fifo", true, 16);
-		Map<String, List<String>> seen = new ConcurrentHashMap<>(Map.of("a", Collections.synchronizedList(new ArrayList<>()), "b",
-				Collections.synchronizedList(new ArrayList<>())));
+		Map<String, List<String>> seen = new ConcurrentHashMap<>(Map.of("a", new CopyOnWriteArrayList<>(), "b",
+				new CopyOnWriteArrayList<>()));
 
 		try (Producer p = producer(topic)) {
 			for (int i = 0; i < 4; i++)
@@ -302,7 +302,7 @@ public final class GrpcCases {
 	/** Committed, rolled back, and left open until the checker is asked. */
 	private static void transactions(World w) throws Exception {
 		String topic = topic(w, "transactions", 2, "TRANSACTION"), group = group(w, "transactions", false, 16);
-		List<String> asked = Collections.synchronizedList(new ArrayList<>());
+		List<String> asked = new CopyOnWriteArrayList<>();
 
 		try (SimpleConsumer c = consumer(group, topic, FilterExpression.SUB_ALL);
 				Producer p = PROVIDER.newProducerBuilder().setClientConfiguration(proxy()).setTopics(topic).setTransactionChecker(m -> {
