@@ -210,6 +210,7 @@ static void ping_ends_an_endless_wait(void **state)
 		mq_loop_ping(f->loop);
 		assert_int_equal(mq_loop_turn(f->loop, -1), 0);
 	}
+	mq_timer_clear(f->loop, &later.timer);
 }
 
 /* Real time from here on: a loop on a thread of its own. */
