@@ -23,6 +23,7 @@ INTEROP = os.path.join(TOP, "tests", "interop")
 SERVERS = ("apache", "mqd")
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 STOP_S = 120  # Apache's broker takes its time
+READABLE_S = 120  # until what was sent can be read
 COLOURS = {"mqd": "#0a8f4f", "apache": "#c33"}
 
 # What bin/runbroker.sh of Apache's distribution gives the JVM, with another heap (there: 8g) and without the log of collections.
@@ -141,6 +142,19 @@ class Server:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}") from None
         result["serverCpuSeconds"] = cpu
         return result
+
+    def await_readable(self, topic, messages):
+        """Apache's broker answers sends before their messages can be read, under load long before."""
+        command = [os.path.join(self.options.build, "daemons", "ctl", "mqctl"), "topic", "describe", topic, "-n", self.namesrv,
+                   "-o", "json"]
+        deadline = time.monotonic() + READABLE_S
+        while True:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode == 0 and sum(queue["messages"] for queue in json.loads(done.stdout)) >= messages:
+                return
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{topic}: not all of {messages} messages can be read after {READABLE_S} s: {done.stderr.strip()}")
+            time.sleep(0.1)
 
     def warm_up(self, **parameters):
         """The JVM's compiler has most to gain from it."""
