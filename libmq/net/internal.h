@@ -12,13 +12,9 @@
 #include "libmq/wire/frame.h"
 
 enum {
-	NET_READ_SIZE = 64 * 1024,      /* bytes read from one connection per turn: nobody waits for the turn of a long pipeline */
-	NET_SCRATCH_SIZE = 256 * 1024,  /* the same within a large frame, which is cheap; one buffer for all connections */
+	NET_SCRATCH_SIZE = 256 * 1024,  /* bytes received at once at most; one buffer for all connections */
 	NET_SPARE_OUTPUTS = 64,         /* empty evbuffers kept per loop */
 	NET_SPARE_REQUESTS = 1024,      /* unused requests kept per loop, 3 KiB each, only after they were needed at once */
-	NET_LINGER_MS = 500,            /* a drained connection waits so long for the peer's end */
-	NET_END_MS = 200,               /* a connection whose peer has ended waits so long for requests in flight */
-	NET_STALL_MS = 5000,            /* a peer that takes nothing for so long gives way when the loop is over its budget */
 };
 
 TAILQ_HEAD(mq_conn_list, mq_conn);
@@ -132,7 +128,7 @@ struct mq_conn {
 	char *rest;           /* owned: received but not looked at, because reading was paused; NULL when there is none */
 	size_t rest_at, n_rest;
 	struct evbuffer *out; /* owned; NULL when empty */
-	size_t n_out;         /* bytes of it, as counted in loop->stats.bytes_held */
+	size_t n_out;         /* bytes of it */
 	size_t n_charged;     /* bytes of requests in flight */
 	struct mq_timer linger;
 	struct mq_rpc *rpc;   /* outgoing calls: rpc.c; NULL until the first */
