@@ -25,6 +25,8 @@ int handle_batch_ack_message(struct mq_request *req);            /* 200151 */
 int handle_peek_message(struct mq_request *req); /* 200052 */
 int handle_notification(struct mq_request *req); /* 200054 */
 int handle_polling_info(struct mq_request *req); /* 200055 */
+/* handle_pop_rollback.c */
+int handle_pop_rollback(struct mq_request *req); /* 200056 */
 /* handle_offset.c */
 int handle_query_consumer_offset(struct mq_request *req);     /* 14 */
 int handle_update_consumer_offset(struct mq_request *req);    /* 15 */

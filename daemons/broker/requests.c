@@ -59,6 +59,7 @@ static const struct mq_dispatch_line lines[] = {
 	{ MQ_CHANGE_MESSAGE_INVISIBLETIME,       handle_change_message_invisibletime,      MQ_PERM_SUB,         "topic", "consumerGroup", false },
 	{ MQ_NOTIFICATION,                       handle_notification,                      MQ_PERM_SUB,         "topic", "consumerGroup", true },
 	{ MQ_POLLING_INFO,                       handle_polling_info,                      MQ_PERM_SUB,         "topic", "consumerGroup", true },
+	{ MQ_POP_ROLLBACK,                       handle_pop_rollback,                      MQ_PERM_ADMIN,       NULL, NULL, false },
 	{ MQ_BATCH_ACK_MESSAGE,                  handle_batch_ack_message,                 MQ_PERM_SUB,         NULL, NULL, false },
 };
 /* clang-format on */

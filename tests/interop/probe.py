@@ -426,6 +426,7 @@ def requests():
     yield "offset-after-both", br, 14, {"consumerGroup": group, "topic": topic, "queueId": 0}, b""
     yield "delete-expired", br, 329, {}, b""
     yield "clean-expired-queues", br, 306, {}, b""
+    yield "pop-rollback", br, 200056, {}, b""
 
     yield "topic-stats", br, 202, {"topic": topic}, b""
     yield "consume-stats", br, 208, {"consumerGroup": group, "topic": topic}, b""
