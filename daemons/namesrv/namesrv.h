@@ -7,7 +7,7 @@
 #include "daemons/namesrv/routes.h"
 #include "libmq/net/request.h"
 
-/* A connection that brokers registered over: routes.c knows it by number. */
+/* A connection that brokers registered over: the routes know it by number. */
 struct namesrv_channel {
 	uint64_t id;
 	struct mq_conn *conn; /* borrowed: removed when it closes */
