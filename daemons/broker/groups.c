@@ -300,7 +300,7 @@ static int groups_change(struct groups *g, struct mq_slice name, const struct mq
 
 static bool groups_may_create(struct groups *g, struct mq_slice name)
 {
-	return name.n > 0 && name.n <= GROUP_NAME_MAX && topics_is_legal(name) &&
+	return topics_check_name(name, true, NULL) == 0 &&
 	       (config_get(&g->broker->config, autoCreateSubscriptionGroup) ||
 		mq_slice_starts(name, MQ_SLICE(SYSTEM_GROUP_PREFIX)));
 }

@@ -11,6 +11,7 @@ import org.apache.rocketmq.common.message.Message;
 final class RefusalCases {
 	static void addTo(Map<String, Interop.Case> all) {
 		all.put("refuse-topic-name", RefusalCases::topicName);
+		all.put("refuse-group-name", RefusalCases::groupName);
 		all.put("refuse-too-big", RefusalCases::tooBig);
 		all.put("refuse-unknown-topic", RefusalCases::unknownTopic);
 		all.put("refuse-queue-id", RefusalCases::queueId);
@@ -25,6 +26,24 @@ final class RefusalCases {
 			});
 			w.outcomeOf("send '" + name + "'",
 					() -> w.producer.send(World.message(name, "A", "x")).getSendStatus());
+		}
+	}
+
+	/** The client of 5.x knows the limit, 4.9 asks the broker. */
+	private static void groupName(World w) {
+		for (int n : new int[] {120, 121, 255, 256}) {
+			DefaultMQPullConsumer c = new DefaultMQPullConsumer(w.longName("group-", n));
+
+			c.setNamesrvAddr(w.namesrv);
+			c.setInstanceName("group-name-" + n);
+			w.outcomeOf("group of " + n, () -> {
+				c.start();
+				try {
+					return c.pull(w.queue(w.topic("group-name", 1), 0), "*", 0, 1).getPullStatus();
+				} finally {
+					c.shutdown();
+				}
+			});
 		}
 	}
 

@@ -106,6 +106,11 @@ final class World implements AutoCloseable {
 		return prefix + "-" + rest;
 	}
 
+	/** Of so many characters; outcomes show a few of them. */
+	String longName(String rest, int n) {
+		return name(rest) + "z".repeat(n - name(rest).length());
+	}
+
 	/** A topic that clients can find: the NameServer knows it. */
 	String topic(String rest, int queues, int perm) throws Exception {
 		String topic = name(rest);
@@ -258,7 +263,8 @@ final class World implements AutoCloseable {
 		} catch (Exception e) {
 			got = e.getClass().getSimpleName() + " " + e.getMessage();
 		}
-		got = got.split("\n")[0].trim().replaceAll("127\\.0\\.0\\.1:\\d+", "HOST:PORT").replaceAll("\\[\\d+\\]ms", "N ms");
+		got = got.split("\n")[0].trim().replaceAll("127\\.0\\.0\\.1:\\d+", "HOST:PORT").replaceAll("\\[\\d+\\]ms", "N ms")
+				.replaceAll("z{9,}", "zz..");
 		outcome(what + ": " + got);
 	}
 

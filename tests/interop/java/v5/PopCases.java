@@ -19,7 +19,9 @@ import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
+import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.impl.consumer.DefaultMQPushConsumerImpl;
+import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageDecoder;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageRequestMode;
@@ -44,6 +46,7 @@ final class PopCases {
 		all.put("pop-push-restart", PopCases::pushRestart);
 		all.put("pop-push-tags", PopCases::pushTags);
 		all.put("pop-push-fails", (Interop.Aside) PopCases::pushFails);
+		all.put("pop-push-long-names", (Interop.Aside) PopCases::pushLongNames);
 		all.put("pop-push-orderly", PopCases::pushOrderly);
 		all.put("pop-push-lost-member", (Interop.Aside) PopCases::pushLostMember);
 	}
@@ -385,11 +388,15 @@ final class PopCases {
 	}
 
 	/** A topic that this group pops. */
-	private static String popTopic(World w, String name, int queues, int share) throws Exception {
+	private static String popTopic(World w, String name, String group, int queues, int share) throws Exception {
 		String topic = w.topic(name, queues);
 
-		w.admin.setMessageRequestMode(w.broker, topic, w.name(name), MessageRequestMode.POP, share, 5_000);
+		w.admin.setMessageRequestMode(w.broker, topic, w.name(group), MessageRequestMode.POP, share, 5_000);
 		return topic;
+	}
+
+	private static String popTopic(World w, String name, int queues, int share) throws Exception {
+		return popTopic(w, name, name, queues, share);
 	}
 
 	private static MessageListenerConcurrently takes(World.Inbox inbox) {
@@ -497,6 +504,58 @@ final class PopCases {
 			settled(w, topic, group);
 		} finally {
 			c.shutdown();
+		}
+	}
+
+	/** The longest names: a topic of 255 bytes for what fails, which only records of version 2 can tell. */
+	private static void pushLongNames(World w) throws Exception {
+		String group = w.longName("pop-long-", 120).substring(w.name("").length());
+		String topic = popTopic(w, w.longName("pop-long-", 127).substring(w.name("").length()), group, 1, 0);
+		String retry = "%RETRY%" + w.name(group) + "_" + topic;
+		List<String> seen = Collections.synchronizedList(new ArrayList<>());
+		DefaultMQPushConsumer c = member(w, group, "pop-long", topic, "*");
+		Message message = World.message(topic, "A", "long");
+
+		c.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+			MessageExt m = messages.get(0);
+
+			seen.add(World.text(m) + " times " + m.getReconsumeTimes() + " in its topic " + m.getTopic().equals(topic));
+			return seen.size() < 3 ? ConsumeConcurrentlyStatus.RECONSUME_LATER : ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+		});
+		start(c, topic);
+		try {
+			message.setKeys("key-of-" + group);
+			w.send(message, 0);
+			World.await("three deliveries", () -> seen.size() >= 3);
+			w.outcome("came " + seen);
+			World.await("no lag", () -> w.lag(group) == 0);
+			settled(w, topic, group);
+		} finally {
+			c.shutdown();
+		}
+		World.await("a route to " + retry.length() + " bytes", () -> {
+			try {
+				return !w.admin.examineTopicRouteInfo(retry).getQueueDatas().isEmpty();
+			} catch (Exception e) {
+				return false;
+			}
+		});
+		for (MessageExt m : w.stored(retry, 1).get(0))
+			w.outcome("stored " + World.text(m) + " times " + m.getReconsumeTimes() + " in the retry topic " + m.getTopic().equals(retry)
+					+ " keys " + m.getKeys().equals(message.getKeys()) + " properties "
+					+ m.getProperties().keySet().stream().sorted().toList());
+		w.outcome("status " + w.admin.examineTopicStats(retry).getOffsetTable().values().stream()
+				.map(o -> o.getMinOffset() + ".." + o.getMaxOffset()).toList());
+		World.await("the index", () -> found(w, retry, message.getKeys()) == 2);
+		w.outcome("by key " + found(w, retry, message.getKeys()));
+	}
+
+	/** How many messages have this key; none is an exception. */
+	private static int found(World w, String topic, String key) throws Exception {
+		try {
+			return w.admin.queryMessage(topic, key, 32, 0, Long.MAX_VALUE).getMessageList().size();
+		} catch (MQClientException e) {
+			return 0;
 		}
 	}
 
