@@ -1,4 +1,5 @@
-/* Heartbeats. Whoever changes a group gathers under the lock whom to tell (notices) and what to log (quarrels), and does both after it.
+/* Heartbeats. Whoever changes a group gathers under the lock whom to tell (notices) and what to log (quarrels), and does both
+ * after it.
  *
  * Bounds, whatever peers send: a heartbeat has up to MQ_HEARTBEAT_BYTES_MAX bytes; one connection is in at most
  * CLIENT_GROUPS_MAX groups and may name CLIENT_BYTES_MAX bytes in them; all together take CLIENTS_BYTES_MAX. */

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "daemons/broker/filter_sql_program.h"
+#include "daemons/broker/java_number.h"
 #include "libmq/wire/message_properties.h"
 #include "libmq/wire/record.h"
 

@@ -7,48 +7,15 @@
  *           | [NOT] BETWEEN unary AND unary | [NOT] IN '(' text (',' text)* ')' )*
  *   unary  := ('+' | '-' | NOT) unary | literal | identifier | '(' or ')'
  *
- * What comes behind a complete expression is not looked at, except for the first word, which must be one. Operations are written
- * as they are read: operands first. A jump's target is filled in when it is known. */
+ * What comes behind a complete expression is not looked at, except for the first word, which must be one. A jump's target is
+ * filled in when it is known. */
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 
-#include "daemons/broker/filter_sql_program.h"
-
-enum token_kind {
-	T_END,
-	T_NOT,
-	T_AND,
-	T_OR,
-	T_BETWEEN,
-	T_IN,
-	T_TRUE,
-	T_FALSE,
-	T_NULL,
-	T_IS,
-	T_CONTAINS,
-	T_STARTSWITH,
-	T_ENDSWITH,
-	T_INTEGER,
-	T_FLOAT,
-	T_STRING,
-	T_NAME,
-	T_EQUAL,
-	T_NOT_EQUAL,
-	T_GREATER,
-	T_GREATER_EQUAL,
-	T_LESS,
-	T_LESS_EQUAL,
-	T_OPEN,
-	T_COMMA,
-	T_CLOSE,
-	T_PLUS,
-	T_MINUS,
-};
+#include "daemons/broker/filter_sql_parser.h"
+#include "daemons/broker/java_number.h"
 
 /* What the parser knows of an operand that was written. */
 struct operand {
@@ -66,377 +33,29 @@ struct operand {
 	union filter_number number;
 };
 
-struct array {
-	void *items; /* owned */
-	unsigned n, capacity;
-};
-
-struct parser {
-	const char *begin, *p, *end;
-	struct mq_error *err;
-	int error; /* the first one */
-
-	enum token_kind kind; /* of the token that comes next */
-	struct mq_slice token;
-
-	unsigned nesting; /* of unary() */
-	unsigned depth;   /* of the stack behind the last operation */
-	struct array ops, numbers, strings, lists;
-	char *text; /* owned: names and decoded strings; never more than the expression itself */
-	unsigned n_text;
-	struct filter_text names[FILTER_SQL_NAMES_MAX];
-	unsigned n_names;
-};
-
-static bool fail(struct parser *p, int error, const char *fmt, ...) _printf_(3, 4);
-
-/* Notes the first error. False. */
-static bool fail(struct parser *p, int error, const char *fmt, ...)
-{
-	char text[sizeof p->err->text];
-	va_list ap;
-
-	if (p->error)
-		return false;
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
-	p->error = mq_error_set(p->err, error, "%s", text);
-	return false;
-}
-
-static size_t column(const struct parser *p, const char *at)
-{
-	return (size_t)(at - p->begin) + 1;
-}
-
-/* The beginning of a long word, whole characters. */
-static int shown(struct mq_slice s)
-{
-	size_t n = s.n > 40 ? 40 : s.n;
-
-	while (n > 0 && n < s.n && (s.p[n] & 0xc0) == 0x80)
-		n--;
-	return (int)n;
-}
-
-static bool fail_token(struct parser *p, const char *wanted)
-{
-	if (p->kind == T_END)
-		return fail(p, -EINVAL, "the expression ends where %s is expected", wanted);
-	return fail(p, -EINVAL, "'%.*s' at column %zu: %s is expected", shown(p->token), p->token.p, column(p, p->token.p),
-		    wanted);
-}
-
-static void *array_add(struct parser *p, struct array *a, size_t size, unsigned max)
-{
-	if (a->n == max) {
-		fail(p, -E2BIG, "the expression is too complex");
-		return NULL;
-	}
-	if (a->n == a->capacity) {
-		unsigned capacity = a->capacity ? a->capacity * 2 : 16;
-		void *items = reallocarray(a->items, capacity, size);
-
-		if (!items) {
-			fail(p, -ENOMEM, "out of memory");
-			return NULL;
-		}
-		a->items = items;
-		a->capacity = capacity;
-	}
-	return (char *)a->items + size * a->n++;
-}
-
-/* ---- Words ---- */
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-static bool is_name_start(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$';
-}
-
-static const char *skip_digits(const struct parser *p, const char *s)
-{
-	while (s < p->end && is_digit(*s))
-		s++;
-	return s;
-}
-
-/* Behind a comment at p->p, or p->p. A line comment needs its line's end; without it the bars are two signs. */
-static const char *skip_comment(struct parser *p)
-{
-	size_t left = (size_t)(p->end - p->p);
-	const char *s = p->p;
-
-	if (left >= 2 && memcmp(s, "--", 2) == 0) {
-		while (s < p->end && *s != '\n' && *s != '\r')
-			s++;
-		return s < p->end ? s + 1 : p->p;
-	}
-	if (left >= 2 && memcmp(s, "/*", 2) == 0) {
-		s = memmem(s + 2, left - 2, "*/", 2);
-		if (s)
-			return s + 2;
-		fail(p, -EINVAL, "the comment at column %zu has no end", column(p, p->p));
-	}
-	return p->p;
-}
-
-static void skip_blanks(struct parser *p)
-{
-	const char *before;
-
-	do {
-		before = p->p;
-		while (p->p < p->end && *p->p && strchr(" \t\n\r\f", *p->p))
-			p->p++;
-		p->p = skip_comment(p);
-	} while (p->p != before && !p->error);
-}
-
-/* "E", a sign, digits; `s` when it is not that. */
-static const char *skip_exponent(const struct parser *p, const char *s)
-{
-	const char *digits = s;
-
-	if (digits == p->end || (*digits != 'e' && *digits != 'E'))
-		return s;
-	digits++;
-	if (digits < p->end && (*digits == '+' || *digits == '-'))
-		digits++;
-	return skip_digits(p, digits) > digits ? skip_digits(p, digits) : s;
-}
-
-/* The longest of an integer, which has no leading zero, and a float. False when there is no digit. */
-static bool lex_number(struct parser *p)
-{
-	const char *s = skip_digits(p, p->p), *begin = p->p, *fraction = s;
-
-	if (s < p->end && *s == '.')
-		fraction = skip_digits(p, s + 1);
-	if (fraction > s + 1 || (fraction == s + 1 && s > begin)) {
-		p->kind = T_FLOAT;
-		p->p = skip_exponent(p, fraction);
-	} else if (s == begin) {
-		return false;
-	} else if (skip_exponent(p, s) > s) {
-		p->kind = T_FLOAT;
-		p->p = skip_exponent(p, s);
-	} else {
-		p->kind = T_INTEGER;
-		p->p = *begin == '0' ? begin + 1 : s;
-		if (*begin != '0' && s < p->end && (*s == 'l' || *s == 'L'))
-			p->p++;
-	}
-	return true;
-}
-
-/* The longest text: where the last quote has no partner, an earlier doubled one ends it, as in Java's tokenizer. */
-static void lex_string(struct parser *p)
-{
-	const char *end = NULL, *s = p->p + 1;
-
-	while (s < p->end) {
-		if (*s++ != '\'')
-			continue;
-		end = s;
-		if (s == p->end || *s != '\'')
-			break;
-		s++;
-	}
-	if (!end) {
-		fail(p, -EINVAL, "the text at column %zu has no end", column(p, p->p));
-		return;
-	}
-	p->kind = T_STRING;
-	p->p = end;
-}
-
-static void lex_word(struct parser *p)
-{
-	static const char *const words[] = {
-		[T_NOT] = "NOT",   [T_AND] = "AND",	      [T_OR] = "OR",		     [T_BETWEEN] = "BETWEEN",
-		[T_IN] = "IN",	   [T_TRUE] = "TRUE",	      [T_FALSE] = "FALSE",	     [T_NULL] = "NULL",
-		[T_IS] = "IS",	   [T_CONTAINS] = "CONTAINS", [T_STARTSWITH] = "STARTSWITH", [T_ENDSWITH] = "ENDSWITH",
-	};
-	const char *begin = p->p;
-	size_t n;
-
-	while (p->p < p->end && (is_name_start(*p->p) || is_digit(*p->p)))
-		p->p++;
-	n = (size_t)(p->p - begin);
-	p->kind = T_NAME;
-	for (unsigned i = T_NOT; i < N_ELEMENTS(words); i++)
-		if (strlen(words[i]) == n && strncasecmp(words[i], begin, n) == 0)
-			p->kind = i;
-}
-
-static void lex_sign(struct parser *p)
-{
-	static const struct {
-		char text[3];
-		enum token_kind kind;
-	} signs[] = {
-		{ "<>", T_NOT_EQUAL }, { ">=", T_GREATER_EQUAL }, { "<=", T_LESS_EQUAL }, { ">", T_GREATER }, { "<", T_LESS },
-		{ "=", T_EQUAL },      { "(", T_OPEN },		  { ",", T_COMMA },	  { ")", T_CLOSE },   { "+", T_PLUS },
-		{ "-", T_MINUS },
-	};
-	struct mq_slice rest = { p->p, (size_t)(p->end - p->p) };
-
-	for (unsigned i = 0; i < N_ELEMENTS(signs); i++) {
-		if (!mq_slice_starts(rest, mq_slice_of(signs[i].text)))
-			continue;
-		p->kind = signs[i].kind;
-		p->p += strlen(signs[i].text);
-		return;
-	}
-	if (*p->p > ' ' && *p->p < 0x7f)
-		fail(p, -EINVAL, "'%c' at column %zu means nothing in an expression", *p->p, column(p, p->p));
-	else
-		fail(p, -EINVAL, "the character at column %zu means nothing outside of a text", column(p, p->p));
-}
-
-static void next(struct parser *p)
-{
-	const char *begin;
-
-	skip_blanks(p);
-	begin = p->p;
-	p->kind = T_END;
-	p->token = (struct mq_slice){ begin, 0 };
-	if (p->error || p->p == p->end)
-		return;
-	if (is_name_start(*p->p))
-		lex_word(p);
-	else if (*p->p == '\'')
-		lex_string(p);
-	else if (!lex_number(p))
-		lex_sign(p);
-	if (p->error)
-		p->kind = T_END;
-	p->token.n = (size_t)(p->p - begin);
-}
-
-static bool expect(struct parser *p, enum token_kind kind, const char *name)
-{
-	if (p->error || p->kind != kind)
-		return fail_token(p, name);
-	next(p);
-	return true;
-}
-
-static bool take(struct parser *p, enum token_kind kind)
-{
-	if (p->error || p->kind != kind)
-		return false;
-	next(p);
-	return true;
-}
-
-/* ---- Writing ---- */
-
-/* Returns the operation's number. */
-static unsigned write_op(struct parser *p, enum filter_op_code code, unsigned arg)
-{
-	struct filter_op *op = array_add(p, &p->ops, sizeof *op, FILTER_OPS_MAX);
-
-	if (!op)
-		return 0;
-	*op = (struct filter_op){ .code = code, .arg = (uint16_t)arg };
-	if (code <= OP_PROPERTY || code == OP_OVER || code == OP_DUP)
-		p->depth++;
-	else if (code == OP_NIP || code == OP_EQUAL || (code >= OP_GREATER && code <= OP_LESS_EQUAL) || code == OP_AND || code == OP_OR)
-		p->depth--;
-	if (p->depth > FILTER_STACK_MAX)
-		fail(p, -E2BIG, "the expression is too deeply nested");
-	return p->ops.n - 1;
-}
-
-static void write_not(struct parser *p, bool is_not)
+static void write_not(struct filter_parser *p, bool is_not)
 {
 	if (is_not)
-		write_op(p, OP_NOT, 0);
+		filter_write(p, OP_NOT, 0);
 }
 
-/* The jump goes to the operation that is written next. */
-static void land(struct parser *p, unsigned jump)
-{
-	if (!p->error)
-		((struct filter_op *)p->ops.items)[jump].arg = (uint16_t)p->ops.n;
-}
-
-static struct operand operand_here(const struct parser *p)
+static struct operand operand_here(const struct filter_parser *p)
 {
 	return (struct operand){ .kind = IS_CONDITION, .at = p->ops.n, .depth = p->depth };
 }
 
-static struct filter_text add_text(struct parser *p, struct mq_slice s)
-{
-	struct filter_text t = { (uint16_t)p->n_text, (uint16_t)s.n };
-
-	memcpy(p->text + p->n_text, s.p, s.n);
-	p->n_text += (unsigned)s.n;
-	return t;
-}
-
-static unsigned add_name(struct parser *p, struct mq_slice name)
-{
-	for (unsigned i = 0; i < p->n_names; i++)
-		if (mq_slice_equal(name, (struct mq_slice){ p->text + p->names[i].at, p->names[i].n }))
-			return i;
-	if (p->n_names == FILTER_SQL_NAMES_MAX) {
-		fail(p, -E2BIG, "the expression names more than %d properties", FILTER_SQL_NAMES_MAX);
-		return 0;
-	}
-	p->names[p->n_names] = add_text(p, name);
-	return p->n_names++;
-}
-
-/* The text between the quotes of the token; a doubled quote is one. */
-static unsigned add_string(struct parser *p)
-{
-	struct filter_text *t = array_add(p, &p->strings, sizeof *t, FILTER_OPS_MAX);
-	char *out = p->text + p->n_text;
-	unsigned n = 0;
-
-	if (!t)
-		return 0;
-	for (size_t i = 1; i + 1 < p->token.n; i++) {
-		i += p->token.p[i] == '\'';
-		out[n++] = p->token.p[i];
-	}
-	*t = (struct filter_text){ (uint16_t)p->n_text, (uint16_t)n };
-	p->n_text += n;
-	return p->strings.n - 1;
-}
-
-static unsigned add_number(struct parser *p, union filter_number v)
-{
-	union filter_number *number = array_add(p, &p->numbers, sizeof *number, FILTER_OPS_MAX);
-
-	if (!number)
-		return 0;
-	*number = v;
-	return p->numbers.n - 1;
-}
-
 /* A property stands for a condition that is never true: its value is a text. */
-static bool make_condition(struct parser *p, struct operand *o)
+static bool make_condition(struct filter_parser *p, struct operand *o)
 {
 	if (p->error)
 		return false;
 	if (o->kind == IS_PROPERTY) {
-		write_op(p, OP_CAST, 0);
+		filter_write(p, OP_CAST, 0);
 		o->kind = IS_CONDITION;
 	}
 	if (o->kind != IS_CONDITION && o->kind != IS_LITERAL)
-		return fail(p, -EINVAL, "a number or a text stands where a condition is expected, before column %zu",
-			    column(p, p->token.p));
+		return filter_fail(p, -EINVAL, "a number or a text stands where a condition is expected, before column %zu",
+				   filter_column(p, p->token.p));
 	return true;
 }
 
@@ -445,64 +64,64 @@ static bool is_constant(const struct operand *o)
 	return o->kind == IS_NUMBER || o->kind == IS_STRING || o->kind == IS_LITERAL;
 }
 
-/* ---- Grammar; each writes the operations of one operand. False after fail(). ---- */
+/* ---- Grammar; each writes the operations of one operand. False after filter_fail(). ---- */
 
-static bool parse_or(struct parser *p, struct operand *ret);
-static bool parse_unary(struct parser *p, struct operand *ret);
+static bool parse_or(struct filter_parser *p, struct operand *ret);
+static bool parse_unary(struct filter_parser *p, struct operand *ret);
 
-static bool parse_integer(struct parser *p, struct operand *ret)
+static bool parse_integer(struct filter_parser *p, struct operand *ret)
 {
 	struct mq_slice digits = p->token;
 	union filter_number v;
 
-	digits.n -= !is_digit(digits.p[digits.n - 1]);
+	digits.n -= !filter_is_digit(digits.p[digits.n - 1]);
 	if (!java_parse_int(digits, INT64_MIN, INT64_MAX, &v.i))
-		return fail(p, -EINVAL, "%.*s at column %zu is too big", shown(digits), digits.p, column(p, digits.p));
+		return filter_fail(p, -EINVAL, "%.*s at column %zu is too big", filter_shown(digits), digits.p, filter_column(p, digits.p));
 	ret->number = v;
-	write_op(p, v.i <= INT32_MAX ? OP_INT : OP_LONG, add_number(p, v));
-	next(p);
+	filter_write(p, v.i <= INT32_MAX ? OP_INT : OP_LONG, filter_add_number(p, v));
+	filter_next(p);
 	return true;
 }
 
 /* Upstream takes what is between Double.MIN_VALUE and Double.MAX_VALUE: not even 0.0. */
-static bool parse_float(struct parser *p, struct operand *ret)
+static bool parse_float(struct filter_parser *p, struct operand *ret)
 {
 	union filter_number v;
 
 	if (!java_parse_double(p->token, &v.d) || isinf(v.d))
-		return fail(p, -EINVAL, "%.*s at column %zu is too big", shown(p->token), p->token.p,
-			    column(p, p->token.p));
+		return filter_fail(p, -EINVAL, "%.*s at column %zu is too big", filter_shown(p->token), p->token.p,
+				   filter_column(p, p->token.p));
 	if (v.d <= 0)
-		return fail(p, -EINVAL, "%.*s at column %zu is less than 4.9E-324", shown(p->token), p->token.p,
-			    column(p, p->token.p));
+		return filter_fail(p, -EINVAL, "%.*s at column %zu is less than 4.9E-324", filter_shown(p->token), p->token.p,
+				   filter_column(p, p->token.p));
 	ret->is_float = true;
 	ret->number = v;
-	write_op(p, OP_DOUBLE, add_number(p, v));
-	next(p);
+	filter_write(p, OP_DOUBLE, filter_add_number(p, v));
+	filter_next(p);
 	return true;
 }
 
-static bool parse_literal(struct parser *p, struct operand *ret, enum filter_op_code code)
+static bool parse_literal(struct filter_parser *p, struct operand *ret, enum filter_op_code code)
 {
 	ret->kind = IS_LITERAL;
 	ret->is_null = code == OP_NULL;
-	write_op(p, code, 0);
-	next(p);
+	filter_write(p, code, 0);
+	filter_next(p);
 	return true;
 }
 
-static bool parse_primary(struct parser *p, struct operand *ret)
+static bool parse_primary(struct filter_parser *p, struct operand *ret)
 {
 	switch (p->kind) {
 	case T_STRING:
 		ret->kind = IS_STRING;
-		write_op(p, OP_STRING, add_string(p));
-		next(p);
+		filter_write(p, OP_STRING, filter_add_string(p));
+		filter_next(p);
 		return true;
 	case T_NAME:
 		ret->kind = IS_PROPERTY;
-		write_op(p, OP_PROPERTY, add_name(p, p->token));
-		next(p);
+		filter_write(p, OP_PROPERTY, filter_add_name(p, p->token));
+		filter_next(p);
 		return true;
 	case T_INTEGER:
 		ret->kind = IS_NUMBER;
@@ -517,35 +136,35 @@ static bool parse_primary(struct parser *p, struct operand *ret)
 	case T_NULL:
 		return parse_literal(p, ret, OP_NULL);
 	case T_OPEN:
-		next(p);
-		return parse_or(p, ret) && expect(p, T_CLOSE, "')'");
+		filter_next(p);
+		return parse_or(p, ret) && filter_expect(p, T_CLOSE, "')'");
 	default:
-		return fail_token(p, "a property, a value or '('");
+		return filter_fail_token(p, "a property, a value or '('");
 	}
 }
 
-static bool parse_signed(struct parser *p, struct operand *ret)
+static bool parse_signed(struct filter_parser *p, struct operand *ret)
 {
-	if (take(p, T_PLUS))
+	if (filter_take(p, T_PLUS))
 		return parse_unary(p, ret);
-	if (take(p, T_MINUS)) {
+	if (filter_take(p, T_MINUS)) {
 		if (!parse_unary(p, ret))
 			return false;
-		write_op(p, OP_NEGATE, 0);
+		filter_write(p, OP_NEGATE, 0);
 		ret->kind = IS_NEGATED;
 		return true;
 	}
-	if (take(p, T_NOT)) {
+	if (filter_take(p, T_NOT)) {
 		if (!parse_unary(p, ret) || !make_condition(p, ret))
 			return false;
-		write_op(p, OP_NOT, 0);
+		filter_write(p, OP_NOT, 0);
 		ret->kind = IS_CONDITION;
 		return true;
 	}
 	return parse_primary(p, ret);
 }
 
-static bool parse_unary(struct parser *p, struct operand *ret)
+static bool parse_unary(struct filter_parser *p, struct operand *ret)
 {
 	struct operand o = operand_here(p);
 	bool ok;
@@ -553,7 +172,7 @@ static bool parse_unary(struct parser *p, struct operand *ret)
 	if (p->error)
 		return false;
 	if (p->nesting == FILTER_SQL_DEPTH_MAX)
-		return fail(p, -E2BIG, "the expression is nested more than %d levels deep", FILTER_SQL_DEPTH_MAX);
+		return filter_fail(p, -E2BIG, "the expression is nested more than %d levels deep", FILTER_SQL_DEPTH_MAX);
 	p->nesting++;
 	ok = parse_signed(p, &o);
 	p->nesting--;
@@ -562,31 +181,31 @@ static bool parse_unary(struct parser *p, struct operand *ret)
 }
 
 /* Only numbers, and what may turn out as one, are in order. */
-static bool check_order(struct parser *p, const struct operand *o)
+static bool check_order(struct filter_parser *p, const struct operand *o)
 {
 	if (o->kind == IS_CONDITION || o->kind == IS_LITERAL || o->kind == IS_STRING)
-		return fail(p, -EINVAL, "a text or a condition cannot be in order with anything, before column %zu",
-			    column(p, p->token.p));
+		return filter_fail(p, -EINVAL, "a text or a condition cannot be in order with anything, before column %zu",
+				   filter_column(p, p->token.p));
 	return true;
 }
 
 /* The left operand is written; when it is null, so is the result, and the right one is not looked at. */
-static bool parse_order_right(struct parser *p, enum filter_op_code code, struct operand *right)
+static bool parse_order_right(struct filter_parser *p, enum filter_op_code code, struct operand *right)
 {
-	unsigned jump = write_op(p, OP_IF_NULL, 0);
+	unsigned jump = filter_write(p, OP_IF_NULL, 0);
 
 	if (!parse_unary(p, right) || !check_order(p, right))
 		return false;
-	write_op(p, code, 0);
-	land(p, jump);
+	filter_write(p, code, 0);
+	filter_land(p, jump);
 	return true;
 }
 
-static bool parse_order(struct parser *p, struct operand *left, enum filter_op_code code)
+static bool parse_order(struct filter_parser *p, struct operand *left, enum filter_op_code code)
 {
 	struct operand right;
 
-	next(p);
+	filter_next(p);
 	if (!parse_order_right(p, code, &right) || !check_order(p, left))
 		return false;
 	left->kind = IS_CONDITION;
@@ -601,84 +220,70 @@ static bool is_less(const struct operand *a, const struct operand *b)
 }
 
 /* v >= low AND v <= high; negated, v < low OR v > high. */
-static bool parse_between(struct parser *p, struct operand *value, bool is_not)
+static bool parse_between(struct filter_parser *p, struct operand *value, bool is_not)
 {
 	struct operand low, high;
 	unsigned jump;
 
-	next(p);
-	write_op(p, OP_DUP, 0);
-	if (!parse_order_right(p, is_not ? OP_LESS : OP_GREATER_EQUAL, &low) || !expect(p, T_AND, "AND"))
+	filter_next(p);
+	filter_write(p, OP_DUP, 0);
+	if (!parse_order_right(p, is_not ? OP_LESS : OP_GREATER_EQUAL, &low) || !filter_expect(p, T_AND, "AND"))
 		return false;
-	jump = write_op(p, is_not ? OP_IF_TRUE : OP_IF_FALSE, 0);
-	write_op(p, OP_OVER, 0);
+	jump = filter_write(p, is_not ? OP_IF_TRUE : OP_IF_FALSE, 0);
+	filter_write(p, OP_OVER, 0);
 	if (!parse_order_right(p, is_not ? OP_GREATER : OP_LESS_EQUAL, &high) || !check_order(p, value))
 		return false;
-	write_op(p, is_not ? OP_OR : OP_AND, 0);
-	land(p, jump);
-	write_op(p, OP_NIP, 0);
+	filter_write(p, is_not ? OP_OR : OP_AND, 0);
+	filter_land(p, jump);
+	filter_write(p, OP_NIP, 0);
 	if (!is_not && low.kind == IS_NUMBER && high.kind == IS_NUMBER && is_less(&high, &low))
-		return fail(p, -EINVAL, "the bounds of BETWEEN are the wrong way round, before column %zu",
-			    column(p, p->token.p));
+		return filter_fail(p, -EINVAL, "the bounds of BETWEEN are the wrong way round, before column %zu",
+				   filter_column(p, p->token.p));
 	value->kind = IS_CONDITION;
 	return true;
 }
 
 /* Nothing contains the empty text, and what should is not even evaluated. */
-static bool parse_search(struct parser *p, struct operand *left, enum filter_op_code code, bool is_not)
+static bool parse_search(struct filter_parser *p, struct operand *left, enum filter_op_code code, bool is_not)
 {
-	next(p);
+	filter_next(p);
 	if (p->kind != T_STRING)
-		return fail_token(p, "a text");
+		return filter_fail_token(p, "a text");
 	if (p->token.n == 2) {
 		p->ops.n = left->at;
 		p->depth = left->depth;
-		write_op(p, OP_FALSE, 0);
+		filter_write(p, OP_FALSE, 0);
 	} else {
-		unsigned at = write_op(p, code, add_string(p));
+		unsigned at = filter_write(p, code, filter_add_string(p));
 
 		if (p->error)
 			return false;
 		((struct filter_op *)p->ops.items)[at].is_not = is_not;
 	}
-	next(p);
+	filter_next(p);
 	left->kind = IS_CONDITION;
 	return true;
 }
 
-static int compare_texts(const void *a, const void *b, void *text)
-{
-	const struct filter_text *x = a, *y = b;
-	const char *base = text;
-
-	return mq_slice_compare((struct mq_slice){ base + x->at, x->n }, (struct mq_slice){ base + y->at, y->n });
-}
-
-static bool parse_in(struct parser *p, struct operand *left, bool is_not)
+static bool parse_in(struct filter_parser *p, struct operand *left, bool is_not)
 {
 	unsigned first = p->strings.n, at;
-	struct filter_list *list;
 
-	next(p);
-	if (!expect(p, T_OPEN, "'('"))
+	filter_next(p);
+	if (!filter_expect(p, T_OPEN, "'('"))
 		return false;
 	do {
 		if (p->kind != T_STRING)
-			return fail_token(p, "a text");
-		add_string(p);
-		next(p);
-	} while (take(p, T_COMMA));
-	if (!expect(p, T_CLOSE, "',' or ')'"))
+			return filter_fail_token(p, "a text");
+		filter_add_string(p);
+		filter_next(p);
+	} while (filter_take(p, T_COMMA));
+	if (!filter_expect(p, T_CLOSE, "',' or ')'"))
 		return false;
 	if (left->kind != IS_PROPERTY)
-		return fail(p, -EINVAL, "IN is asked of something else than a property, before column %zu",
-			    column(p, p->token.p));
-	list = array_add(p, &p->lists, sizeof *list, FILTER_OPS_MAX);
-	if (!list)
-		return false;
-	*list = (struct filter_list){ (uint16_t)first, (uint16_t)(p->strings.n - first) };
-	qsort_r((struct filter_text *)p->strings.items + first, list->n, sizeof(struct filter_text), compare_texts, p->text);
-	at = write_op(p, OP_IN, p->lists.n - 1);
+		return filter_fail(p, -EINVAL, "IN is asked of something else than a property, before column %zu",
+				   filter_column(p, p->token.p));
+	at = filter_write(p, OP_IN, filter_add_list(p, first));
 	if (p->error)
 		return false;
 	((struct filter_op *)p->ops.items)[at].is_not = is_not;
@@ -686,9 +291,9 @@ static bool parse_in(struct parser *p, struct operand *left, bool is_not)
 	return true;
 }
 
-static bool parse_word_operator(struct parser *p, struct operand *left)
+static bool parse_word_operator(struct filter_parser *p, struct operand *left)
 {
-	bool is_not = take(p, T_NOT);
+	bool is_not = filter_take(p, T_NOT);
 
 	switch (p->kind) {
 	case T_CONTAINS:
@@ -702,11 +307,11 @@ static bool parse_word_operator(struct parser *p, struct operand *left)
 	case T_IN:
 		return parse_in(p, left, is_not);
 	default:
-		return fail_token(p, "CONTAINS, STARTSWITH, ENDSWITH, BETWEEN or IN");
+		return filter_fail_token(p, "CONTAINS, STARTSWITH, ENDSWITH, BETWEEN or IN");
 	}
 }
 
-static bool parse_comparison(struct parser *p, struct operand *ret)
+static bool parse_comparison(struct filter_parser *p, struct operand *ret)
 {
 	bool ok = parse_unary(p, ret);
 
@@ -739,39 +344,39 @@ static bool parse_comparison(struct parser *p, struct operand *ret)
 	return false;
 }
 
-static bool parse_equal(struct parser *p, struct operand *left, bool is_not)
+static bool parse_equal(struct filter_parser *p, struct operand *left, bool is_not)
 {
 	struct operand right;
 
-	next(p);
+	filter_next(p);
 	if (!parse_comparison(p, &right))
 		return false;
 	if ((left->kind == IS_LITERAL && left->is_null) || (right.kind == IS_LITERAL && right.is_null))
-		return fail(p, -EINVAL, "nothing is equal to NULL: say IS NULL, before column %zu", column(p, p->token.p));
+		return filter_fail(p, -EINVAL, "nothing is equal to NULL: say IS NULL, before column %zu", filter_column(p, p->token.p));
 	if (left->kind == IS_LITERAL && is_constant(&right) && right.kind != IS_LITERAL)
-		return fail(p, -EINVAL, "TRUE or FALSE cannot be compared with a number or a text, before column %zu",
-			    column(p, p->token.p));
-	write_op(p, OP_EQUAL, 0);
+		return filter_fail(p, -EINVAL, "TRUE or FALSE cannot be compared with a number or a text, before column %zu",
+				   filter_column(p, p->token.p));
+	filter_write(p, OP_EQUAL, 0);
 	write_not(p, is_not);
 	left->kind = IS_CONDITION;
 	return true;
 }
 
-static bool parse_is(struct parser *p, struct operand *left)
+static bool parse_is(struct filter_parser *p, struct operand *left)
 {
 	bool is_not;
 
-	next(p);
-	is_not = take(p, T_NOT);
-	if (!expect(p, T_NULL, is_not ? "NULL" : "NULL or NOT NULL"))
+	filter_next(p);
+	is_not = filter_take(p, T_NOT);
+	if (!filter_expect(p, T_NULL, is_not ? "NULL" : "NULL or NOT NULL"))
 		return false;
-	write_op(p, OP_IS_NULL, 0);
+	filter_write(p, OP_IS_NULL, 0);
 	write_not(p, is_not);
 	left->kind = IS_CONDITION;
 	return true;
 }
 
-static bool parse_equality(struct parser *p, struct operand *ret)
+static bool parse_equality(struct filter_parser *p, struct operand *ret)
 {
 	bool ok = parse_comparison(p, ret);
 
@@ -787,25 +392,25 @@ static bool parse_equality(struct parser *p, struct operand *ret)
 }
 
 /* One operator and its right operand; the left one, which may decide by itself, is written. */
-static bool parse_logic(struct parser *p, struct operand *left, bool (*parse_right)(struct parser *p, struct operand *ret),
-			enum filter_op_code code)
+static bool parse_logic(struct filter_parser *p, struct operand *left,
+			bool (*parse_right)(struct filter_parser *p, struct operand *ret), enum filter_op_code code)
 {
 	struct operand right;
 	unsigned jump;
 
-	next(p);
+	filter_next(p);
 	if (!make_condition(p, left))
 		return false;
-	jump = write_op(p, code == OP_AND ? OP_IF_FALSE : OP_IF_TRUE, 0);
+	jump = filter_write(p, code == OP_AND ? OP_IF_FALSE : OP_IF_TRUE, 0);
 	if (!parse_right(p, &right) || !make_condition(p, &right))
 		return false;
-	write_op(p, code, 0);
-	land(p, jump);
+	filter_write(p, code, 0);
+	filter_land(p, jump);
 	left->kind = IS_CONDITION;
 	return true;
 }
 
-static bool parse_and(struct parser *p, struct operand *ret)
+static bool parse_and(struct filter_parser *p, struct operand *ret)
 {
 	bool ok = parse_equality(p, ret);
 
@@ -814,7 +419,7 @@ static bool parse_and(struct parser *p, struct operand *ret)
 	return ok && !p->error;
 }
 
-static bool parse_or(struct parser *p, struct operand *ret)
+static bool parse_or(struct filter_parser *p, struct operand *ret)
 {
 	bool ok = parse_and(p, ret);
 
@@ -823,57 +428,12 @@ static bool parse_or(struct parser *p, struct operand *ret)
 	return ok && !p->error;
 }
 
-static bool parse_all(struct parser *p)
+static bool parse_all(struct filter_parser *p)
 {
 	struct operand o;
 
-	next(p);
+	filter_next(p);
 	return parse_or(p, &o) && make_condition(p, &o) && !p->error;
-}
-
-/* ---- Packing ---- */
-
-static void *pack(char **at, const void *items, size_t n)
-{
-	char *place = *at;
-
-	if (n > 0)
-		memcpy(place, items, n);
-	*at += n;
-	return place;
-}
-
-static void program_hash_names(struct filter_sql *f)
-{
-	memset(f->bucket, FILTER_NO_NAME, sizeof f->bucket);
-	for (unsigned i = 0; i < f->n_names; i++) {
-		uint8_t *bucket = &f->bucket[filter_bucket(filter_slice(f, f->names[i]))];
-
-		f->next_name[i] = *bucket;
-		*bucket = (uint8_t)i;
-	}
-}
-
-/* In the order of their alignment. */
-static struct filter_sql *program_new(const struct parser *p)
-{
-	size_t n_numbers = p->numbers.n * sizeof(union filter_number), n_ops = p->ops.n * sizeof(struct filter_op);
-	size_t n_strings = p->strings.n * sizeof(struct filter_text), n_lists = p->lists.n * sizeof(struct filter_list);
-	size_t bytes = sizeof(struct filter_sql) + n_numbers + n_ops + n_strings + n_lists + p->n_text;
-	struct filter_sql *f = malloc(bytes);
-	char *at = (char *)(f + 1);
-
-	if (!f)
-		return NULL;
-	*f = (struct filter_sql){ .n_refs = 1, .bytes = bytes, .n_ops = p->ops.n, .n_names = p->n_names };
-	memcpy(f->names, p->names, p->n_names * sizeof p->names[0]);
-	f->numbers = pack(&at, p->numbers.items, n_numbers);
-	f->ops = pack(&at, p->ops.items, n_ops);
-	f->strings = pack(&at, p->strings.items, n_strings);
-	f->lists = pack(&at, p->lists.items, n_lists);
-	f->text = pack(&at, p->text, p->n_text);
-	program_hash_names(f);
-	return f;
 }
 
 static int program_charge(struct filter_sql *f, _Atomic size_t *account, struct mq_error *err)
@@ -889,7 +449,7 @@ static int program_charge(struct filter_sql *f, _Atomic size_t *account, struct 
 int filter_sql_compile(struct filter_sql **ret, struct mq_slice expression, _Atomic size_t *account, struct mq_error *err)
 {
 	const char *text = expression.n > 0 ? expression.p : "";
-	struct parser p = { .begin = text, .p = text, .end = text + expression.n, .err = err };
+	struct filter_parser p = { .begin = text, .p = text, .end = text + expression.n, .err = err };
 	struct filter_sql *f = NULL;
 	int r;
 
@@ -899,7 +459,7 @@ int filter_sql_compile(struct filter_sql **ret, struct mq_slice expression, _Ato
 	if (!p.text)
 		return mq_error_set(err, -ENOMEM, "out of memory");
 	if (parse_all(&p)) {
-		f = program_new(&p);
+		f = filter_program_new(&p);
 		r = f ? program_charge(f, account, err) : mq_error_set(err, -ENOMEM, "out of memory");
 	} else {
 		r = p.error;

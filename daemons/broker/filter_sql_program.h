@@ -1,4 +1,4 @@
-/* What filter_sql_parse.c makes and filter_sql.c runs: operations on a small stack, without loops. An operation takes its operands
+/* What filter_sql_write.c makes and filter_sql.c runs: operations on a small stack, without loops. An operation takes its operands
  * off the stack and puts its result there; "peeks" leaves the operand. */
 #pragma once
 
@@ -94,10 +94,3 @@ static inline struct mq_slice filter_slice(const struct filter_sql *f, struct fi
 {
 	return (struct mq_slice){ f->text + t.at, t.n };
 }
-
-/* Numbers as Java reads them; false: NumberFormatException. */
-bool java_parse_int(struct mq_slice text, int64_t min, int64_t max, int64_t *ret);
-/* Double.valueOf(). A text of more than 500 bytes is none here. */
-bool java_parse_double(struct mq_slice text, double *ret);
-/* Double.compare(): NaN is the greatest and equal to itself, -0.0 is less than 0.0. */
-int java_compare_double(double a, double b);

@@ -1,8 +1,7 @@
-#include <stdint.h>
+#include "daemons/broker/java_number.h"
+
 #include <math.h>
 #include <stdlib.h>
-
-#include "daemons/broker/filter_sql_program.h"
 
 enum { DOUBLE_TEXT_MAX = 500 }; /* bytes */
 
