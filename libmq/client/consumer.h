@@ -1,6 +1,6 @@
 /* A member of a consumer group in clustering mode (reference: protocol/requests-broker.md section 4,
  * behaviour.md sections 9 to 12): heartbeats, shares the queues of the topic with the other members, pulls,
- * commits. Messages that were given to on_records count as consumed. The retry topic of the group is
+ * commits. Messages that were given to on_batch count as consumed. The retry topic of the group is
  * consumed along with the topic, as every member must. Loop thread only. */
 #pragma once
 
