@@ -1,5 +1,5 @@
 /* END_TRANSACTION (37); reference: protocol/requests-broker.md section 2.5, behaviour.md section 8.
- * The prepared message was stored by handle_send.c under the half topic. Its end is one op: the message to its real queue (on
+ * The prepared message was stored by send_store.c under the half topic. Its end is one op: the message to its real queue (on
  * commit) and the half message taken, both or neither, so an end that comes twice finds nothing the second time.
  *
  * The half message is read from memory, by a reader thread when it is on the disk only; end_found() checks and appends,

@@ -64,7 +64,7 @@ static void commit(struct fixture *f, struct store_op *op)
 	assert_int_equal(op->result, 0);
 }
 
-/* Stores a message as handle_send.c does; returns its locator. */
+/* Stores a message as send_store.c does; returns its locator. */
 static int64_t put(struct fixture *f, const char *topic, const char *properties, const char *body)
 {
 	static char text[MQ_PROPERTIES_MAX], tail[MQ_RECORD_TAIL_MAX];
