@@ -3,6 +3,7 @@
  * Recovery drops everything after the first damaged byte of the log without saying so. The record is written after each sync that
  * succeeded, so a database that recovers to a smaller sequence has lost something that was acknowledged as durable. The record
  * itself is not synced each time: an older one only makes the check weaker, never wrong. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -58,6 +59,34 @@ int durable_read(int dir_fd, struct durable *ret, unsigned *ret_slot, uint64_t *
 		ret->sequence = mq_get64(slot + 20);
 	}
 	return is_found ? 0 : STORE_NONE;
+}
+
+/* RocksDB reads the logs of a process that was killed and never syncs them: it begins a new one, and what is synced there builds on
+ * what may still be nowhere but in memory. After a power loss that would be a hole, and what comes behind a hole is dropped. */
+int durable_sync_logs(struct store *s, struct mq_error *err)
+{
+	int dir_fd = openat(s->dir_fd, "db", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+	DIR *dir = dir_fd < 0 ? NULL : fdopendir(dir_fd);
+	struct dirent *entry;
+
+	if (!dir && errno == ENOENT)
+		return 0;
+	while (r == 0 && dir && (entry = readdir(dir))) {
+		_cleanup_(closep) int fd = -1;
+		size_t n = strlen(entry->d_name);
+
+		if (n < 4 || strcmp(entry->d_name + n - 4, ".log") != 0)
+			continue;
+		fd = openat(dir_fd, entry->d_name, O_RDONLY | O_CLOEXEC);
+		r = fd < 0 || fdatasync(fd) < 0 ? -errno : 0;
+	}
+	if (!dir || (r == 0 && fsync(dir_fd) < 0))
+		r = -errno;
+	if (dir)
+		closedir(dir);
+	else if (dir_fd >= 0)
+		close(dir_fd);
+	return r < 0 ? mq_error_set(err, r, "cannot sync the logs in %s/db: %s", s->cfg.path, strerror(-r)) : 0;
 }
 
 int durable_open(struct store *s, struct mq_error *err)

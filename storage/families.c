@@ -82,6 +82,7 @@ void family_bury(struct store *s, struct store_family *f)
 {
 	LOCKED(&s->spares_lock);
 
+	f->let_go_at = atomic_load(&s->written_sequence);
 	STAILQ_INSERT_TAIL(&s->dead, f, link);
 }
 
@@ -167,6 +168,11 @@ static void families_drop_dead(struct store *s)
 		pthread_mutex_unlock(&s->spares_lock);
 		if (!f)
 			return;
+		if (store_sync_to(s, f->let_go_at) < 0) { /* the state says why */
+			LOCKED(&s->spares_lock);
+			STAILQ_INSERT_HEAD(&s->dead, f, link);
+			return;
+		}
 
 		pthread_mutex_lock(&s->retain_lock);
 		rocksdb_drop_column_family(s->db, f->cf, &text);

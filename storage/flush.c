@@ -36,6 +36,11 @@ int store_sync(struct store *s)
 	return 0;
 }
 
+int store_sync_to(struct store *s, uint64_t sequence)
+{
+	return atomic_load(&s->durable_sequence) >= sequence ? 0 : store_sync(s);
+}
+
 void flush_enqueue(struct store *s, struct store_turn_list *turns)
 {
 	struct store_turn *turn;

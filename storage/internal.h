@@ -30,6 +30,7 @@ struct store_family {
 	uint32_t number;
 	bool is_shared;
 	bool is_referenced;              /* while opening: a queue's row names it */
+	uint64_t let_go_at;              /* in dead: sequence number of the row since which no queue has it */
 	STAILQ_ENTRY(store_family) link; /* in spares or dead */
 };
 STAILQ_HEAD(store_family_list, store_family);
@@ -143,6 +144,7 @@ struct store {
 	pthread_cond_t keeper_cond;
 	bool keeper_stops, keeper_is_wanted;
 	pthread_mutex_t retain_lock; /* one retention pass at a time, and no family is freed during it; before append_lock */
+	uint64_t min_moved_at;       /* retain_lock: sequence number of the last row that moved a minimum */
 
 	pthread_mutex_t jobs_lock; /* protects the next two */
 	pthread_cond_t jobs_cond;
@@ -263,6 +265,9 @@ void flush_stop(struct store *s); /* everything written is synced and every turn
 void flush_enqueue(struct store *s, struct store_turn_list *turns);
 void flush_wake_drain(struct store *s);
 int store_sync(struct store *s); /* 0, -EIO */
+/* The same, unless what has this sequence number is on the disk already. Files and families are deleted at once, outside the log: the rows
+ * that say so must be there first, or after a power loss the older rows name what is gone. No lock held but retain_lock. */
+int store_sync_to(struct store *s, uint64_t sequence) _must_check_;
 
 /* ---- durable.c ---- */
 struct durable {
@@ -272,6 +277,8 @@ struct durable {
 /* Reads the side record of a store's directory. STORE_NONE: there is none; -EIO. */
 int durable_read(int dir_fd, struct durable *ret, unsigned *ret_slot, uint64_t *ret_generation) _must_check_;
 int durable_open(struct store *s, struct mq_error *err) _must_check_;
+/* Before the database is opened. 0, negative errno. */
+int durable_sync_logs(struct store *s, struct mq_error *err) _must_check_;
 void durable_note(struct store *s, uint64_t sequence); /* sync_lock held */
 void durable_sync(struct store *s);
 

@@ -1,5 +1,5 @@
-/* Retention. What is too old goes by whole files: first the queue's minimum offset is moved in its row, then the files behind it
- * are dropped, so that a crash between the two leaves files that nobody reads and the next pass drops. Nothing is rewritten.
+/* Retention. What is too old goes by whole files: first the queue's minimum offset is moved in its row, and the row synced, then the
+ * files behind it are dropped, so that a crash between the two leaves files that nobody reads and the next pass drops. Nothing is rewritten.
  *
  * A queue whose newest message is too old gives its whole family back. Queues in shared families have no files of their own: their
  * old range is deleted, and compaction frees the space. When bytes must go and files of own families do not suffice, shared
@@ -139,7 +139,7 @@ static void pass_count_dropped(struct store *s, int64_t n_records)
 	atomic_store(&s->bytes_dropped, s->counters.bytes_dropped);
 }
 
-/* Append lock held. `new_min` may be the maximum: then the queue keeps no family. */
+/* Append and retain_lock held. `new_min` may be the maximum: then the queue keeps no family. */
 static int queue_move_min(struct store *s, struct store_queue *q, int64_t new_min)
 {
 	struct store_family *f = q->family;
@@ -170,6 +170,7 @@ static int queue_move_min(struct store *s, struct store_queue *q, int64_t new_mi
 	rocksdb_writebatch_clear(s->batch);
 	if (r < 0)
 		return r;
+	s->min_moved_at = atomic_load(&s->written_sequence);
 	atomic_store(&q->first_at_ms, -1);
 	atomic_store(&q->min, new_min);
 	if (gives_back)
@@ -202,6 +203,8 @@ static int pass_drop_files(struct pass *p, struct store_queue *q)
 	pthread_rwlock_unlock(&p->s->queues_lock);
 	if (!cf)
 		return 0;
+	if (store_sync_to(p->s, p->s->min_moved_at) < 0)
+		return -EIO;
 	record_key(first, q->number, 0);
 	record_key(last, q->number, atomic_load(&q->min) - 1);
 	rocksdb_delete_file_in_range_cf(p->s->db, cf, first, sizeof first, last, sizeof last, &text);
@@ -279,32 +282,43 @@ static int pass_expire_shared(struct pass *p)
 }
 
 /* Files are in order of queue and offset: each queue up to its first file that is still wanted. */
-static int pass_expire_files(struct pass *p)
+static int pass_move_expired(struct pass *p)
 {
 	const struct store_queue *young = NULL; /* none of its later files is expired either: they are not read */
 
 	for (size_t i = 0; i < p->n_files; i++) {
 		struct old_file *f = &p->files[i];
-		int64_t min = atomic_load(&f->queue->min), at_ms;
-		bool is_last_of_queue = i + 1 == p->n_files || p->files[i + 1].queue != f->queue;
+		int64_t at_ms;
 		int r = 0;
 
-		if (f->last >= min && p->is_by_time && f->queue != young) {
-			at_ms = store_time_at(p->s, f->queue, f->last);
-			if (at_ms >= p->cutoff_ms) {
-				young = f->queue;
-			} else if (at_ms >= 0) {
-				r = pass_move_min(p, f->queue, f->last + 1);
-				p->n_dropped += atomic_load(&f->queue->min) > f->last;
-			}
+		if (f->last < atomic_load(&f->queue->min) || f->queue == young)
+			continue;
+		at_ms = store_time_at(p->s, f->queue, f->last);
+		if (at_ms >= p->cutoff_ms) {
+			young = f->queue;
+		} else if (at_ms >= 0) {
+			r = pass_move_min(p, f->queue, f->last + 1);
+			p->n_dropped += atomic_load(&f->queue->min) > f->last;
 		}
-		/* Also what an earlier pass left on level 0, where files cannot be dropped. */
-		if (r == 0 && is_last_of_queue && atomic_load(&f->queue->min) > 0)
-			r = pass_drop_files(p, f->queue);
 		if (r < 0)
 			return r;
 	}
 	return 0;
+}
+
+/* All minima first, then the files: one sync between them. */
+static int pass_expire_files(struct pass *p)
+{
+	int r = p->is_by_time ? pass_move_expired(p) : 0;
+
+	for (size_t i = 0; i < p->n_files && r == 0; i++) {
+		struct store_queue *q = p->files[i].queue;
+
+		/* Also what an earlier pass left on level 0, where files cannot be dropped. */
+		if ((i + 1 == p->n_files || p->files[i + 1].queue != q) && atomic_load(&q->min) > 0)
+			r = pass_drop_files(p, q);
+	}
+	return r;
 }
 
 static void shared_compact(struct store_job *job)
@@ -375,24 +389,26 @@ static int pass_free_shared_bytes(struct pass *p, uint64_t excess)
 static int pass_free_bytes(struct pass *p)
 {
 	uint64_t n_freed = 0;
+	size_t n_looked_at;
 	int r = 0;
 
 	for (size_t i = 0; i < p->n_files; i++)
 		p->files[i].last_at_ms = store_time_at(p->s, p->files[i].queue, p->files[i].last);
 	qsort(p->files, p->n_files, sizeof *p->files, old_file_compare_age);
-	for (size_t i = 0; i < p->n_files && n_freed < p->excess_bytes && r == 0; i++) {
-		struct old_file *f = &p->files[i];
+	for (n_looked_at = 0; n_looked_at < p->n_files && n_freed < p->excess_bytes && r == 0; n_looked_at++) {
+		struct old_file *f = &p->files[n_looked_at];
 
 		if (f->last_at_ms < 0)
 			continue; /* dropped already */
 		r = pass_move_min(p, f->queue, f->last + 1);
 		if (r == 0 && atomic_load(&f->queue->min) <= f->last)
 			continue; /* something in it still waits */
-		if (r == 0)
-			r = pass_drop_files(p, f->queue);
 		n_freed += f->size;
 		p->n_dropped++;
 	}
+	for (size_t i = 0; i < n_looked_at && r == 0; i++)
+		if (atomic_load(&p->files[i].queue->min) > p->files[i].last)
+			r = pass_drop_files(p, p->files[i].queue);
 	if (r == 0 && n_freed < p->excess_bytes)
 		r = pass_free_shared_bytes(p, p->excess_bytes - n_freed);
 	return r;
@@ -431,6 +447,8 @@ static int pass_trim_index(struct pass *p)
 	}
 	if (index_hour(oldest_ms) == 0)
 		return 0;
+	if (store_sync_to(s, s->min_moved_at) < 0)
+		return -EIO;
 	mq_put32(first, 0);
 	memset(last, 0xff, sizeof last);
 	mq_put32(last, index_hour(oldest_ms) - 1);

@@ -557,7 +557,9 @@ int store_open(struct store **ret, const struct store_config *cfg, struct mq_err
 		rocksdb_readoptions_set_background_purge_on_iterator_cleanup(s->read_options[i], 1);
 
 	space_open(s);
-	r = store_load(s, err);
+	r = durable_sync_logs(s, err);
+	if (r == 0)
+		r = store_load(s, err);
 	if (r < 0)
 		return r;
 
