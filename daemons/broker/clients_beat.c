@@ -9,9 +9,8 @@
 #include "daemons/broker/broker.h"
 #include "daemons/broker/clients_internal.h"
 #include "daemons/broker/groups.h"
+#include "daemons/broker/retry.h"
 #include "daemons/broker/topics.h"
-
-#define RETRY_PREFIX "%RETRY%"
 
 enum {
 	CLIENT_ID_MAX = 1024,          /* bytes; Java's have some 40, with a unit name a few more */
@@ -134,19 +133,16 @@ static bool beat_has_order_topic(struct clients *c, struct subscribed *subs)
  * silently. */
 static int beat_prepare(struct clients *c, const struct saying *said)
 {
-	struct mq_slice name = said->consumer.group;
-	char retry[sizeof RETRY_PREFIX + GROUP_NAME_MAX];
-	size_t n = sizeof RETRY_PREFIX - 1;
+	struct mq_slice name = said->consumer.group, topic;
+	char buffer[RETRY_TOPIC_BUFFER];
 	struct group group;
 	int r;
 
 	r = groups_get(c->broker->groups, name, &group);
 	if (r < 0)
 		return r == -ENOENT ? 1 : r;
-	memcpy(retry, RETRY_PREFIX, n);
-	memcpy(retry + n, name.p, name.n);
-	return topics_create_retry(c->broker->topics, (struct mq_slice){ retry, n + name.n }, group.retry_queues,
-				   beat_has_order_topic(c, said->subs));
+	topic = retry_topic(RETRY_PREFIX, name, buffer);
+	return topic.n == 0 ? 1 : topics_create_retry(c->broker->topics, topic, group.retry_queues, beat_has_order_topic(c, said->subs));
 }
 
 static int beat_consumer(struct clients *c, struct beat *b, const struct mq_json_node *node, struct mq_error *err)

@@ -9,11 +9,11 @@
 #include "daemons/broker/clients.h"
 #include "daemons/broker/groups.h"
 #include "daemons/broker/handlers.h"
-#include "daemons/broker/message.h"
 #include "daemons/broker/names.h"
 #include "daemons/broker/read_queues.h"
 #include "daemons/broker/reply.h"
 #include "daemons/broker/request_mode.h"
+#include "daemons/broker/retry.h"
 #include "daemons/broker/topics.h"
 
 static int body_parse(struct mq_request *req, struct mq_json **ret, struct mq_error *err)
@@ -161,7 +161,7 @@ int handle_set_message_request_mode(struct mq_request *req)
 		r = mq_mode_setting_read(mq_json_root(doc), &setting, &err);
 	if (r < 0)
 		return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", err.text);
-	if (mq_slice_starts(setting.topic, MQ_SLICE(MESSAGE_RETRY_PREFIX)))
+	if (mq_slice_starts(setting.topic, MQ_SLICE(RETRY_PREFIX)))
 		return mq_reply_code(req, MQ_NO_PERMISSION, "retry topic is not allowed to set mode");
 	if (topics_get(b->topics, setting.topic, &topic) < 0)
 		return mq_reply_code(req, MQ_TOPIC_NOT_EXIST, "topic[%.*s] not exist", MQ_FMT(setting.topic));

@@ -34,7 +34,7 @@ void send_free(struct send *s)
 
 struct mq_slice send_retry_group(const struct send *s)
 {
-	struct mq_slice prefix = MQ_SLICE(MESSAGE_RETRY_PREFIX);
+	struct mq_slice prefix = MQ_SLICE(RETRY_PREFIX);
 
 	if (!mq_slice_starts(s->h.topic, prefix))
 		return (struct mq_slice){};
@@ -135,7 +135,7 @@ static int send_check_message(struct send *s)
 {
 	const struct broker_config *config = &s->broker->config;
 	struct mq_slice body = s->req->cmd.body;
-	bool is_retry = mq_slice_starts(s->h.topic, MQ_SLICE(MESSAGE_RETRY_PREFIX));
+	bool is_retry = mq_slice_starts(s->h.topic, MQ_SLICE(RETRY_PREFIX));
 
 	message_marks_read(&s->marks, s->h.properties);
 	/* One that is tried again later was committed long ago. */

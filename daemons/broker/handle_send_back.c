@@ -182,7 +182,7 @@ static int back_prepare(struct back *b, enum store_tier tier)
 				   config->brokerIP1);
 	if (b->group.retry_queues <= 0)
 		return back_refuse(b, MQ_SUCCESS, "%s", ""); /* the group wants nothing again */
-	r = back_find_topic(b, MESSAGE_RETRY_PREFIX, b->group.retry_queues, tier, &topic);
+	r = back_find_topic(b, RETRY_PREFIX, b->group.retry_queues, tier, &topic);
 	if (r != 0)
 		return r;
 	if (!(topic.perm & PERM_WRITE))

@@ -13,7 +13,6 @@ struct broker_config;
 struct delay;
 
 #define MESSAGE_HALF_TOPIC "RMQ_SYS_TRANS_HALF_TOPIC"
-#define MESSAGE_RETRY_PREFIX "%RETRY%"
 
 /* Slices borrow from the properties; p NULL when absent. */
 struct message_marks {

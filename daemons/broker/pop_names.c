@@ -5,14 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemons/broker/retry.h"
 #include "libmq/base/bytes.h"
 #include "libmq/wire/fields.h"
 
-#define POP_RETRY_PREFIX "%RETRY%"
-
 void pop_topic(struct pop_name *ret, enum pop_mark mark, struct mq_slice topic, struct mq_slice group)
 {
-	static const struct mq_slice prefix = { POP_RETRY_PREFIX, sizeof POP_RETRY_PREFIX - 1 };
+	static const struct mq_slice prefix = { RETRY_PREFIX, sizeof RETRY_PREFIX - 1 };
 	bool is_retry = mark != POP_NORMAL;
 	size_t n = topic.n + (is_retry ? prefix.n + group.n + 1 : 0);
 	char *p = ret->p;
@@ -31,17 +30,17 @@ void pop_topic(struct pop_name *ret, enum pop_mark mark, struct mq_slice topic, 
 
 enum pop_mark pop_mark_of(struct mq_slice topic)
 {
-	if (!mq_slice_starts(topic, MQ_SLICE(POP_RETRY_PREFIX)))
+	if (!mq_slice_starts(topic, MQ_SLICE(RETRY_PREFIX)))
 		return POP_NORMAL;
 	return memchr(topic.p, '+', topic.n) ? POP_RETRY_V2 : POP_RETRY_V1;
 }
 
 struct mq_slice pop_normal_topic(struct mq_slice topic, struct mq_slice group)
 {
-	size_t n = sizeof POP_RETRY_PREFIX - 1 + group.n;
+	size_t n = sizeof RETRY_PREFIX - 1 + group.n;
 
-	if (topic.n <= n + 1 || !mq_slice_starts(topic, MQ_SLICE(POP_RETRY_PREFIX)) ||
-	    memcmp(topic.p + sizeof POP_RETRY_PREFIX - 1, group.p, group.n) != 0 || (topic.p[n] != '_' && topic.p[n] != '+'))
+	if (topic.n <= n + 1 || !mq_slice_starts(topic, MQ_SLICE(RETRY_PREFIX)) ||
+	    memcmp(topic.p + sizeof RETRY_PREFIX - 1, group.p, group.n) != 0 || (topic.p[n] != '_' && topic.p[n] != '+'))
 		return topic;
 	return (struct mq_slice){ topic.p + n + 1, topic.n - n - 1 };
 }

@@ -10,8 +10,8 @@
 #include <uthash.h>
 
 #include "daemons/broker/broker.h"
-#include "daemons/broker/message.h"
 #include "daemons/broker/register.h"
+#include "daemons/broker/retry.h"
 #include "daemons/broker/topics.h"
 #include "libmq/net/rpc.h"
 #include "libmq/wire/body_route.h"
@@ -274,7 +274,7 @@ static struct queue_list *entry_read(struct entry *e, const struct mq_command *a
 		return NULL;
 	/* As upstream: a retry topic comes with its first message, and stays. */
 	if (answer->code == MQ_TOPIC_NOT_EXIST)
-		*ret_is_known = !mq_slice_starts(topic, MQ_SLICE(MESSAGE_RETRY_PREFIX));
+		*ret_is_known = !mq_slice_starts(topic, MQ_SLICE(RETRY_PREFIX));
 	else if (answer->code == MQ_SUCCESS && mq_route_decode(&route, answer->body, &err) == 0) {
 		list = queue_list_of_route(topic, &route);
 		*ret_is_known = list;

@@ -7,7 +7,7 @@
 #include <uthash.h>
 
 #include "daemons/broker/broker.h"
-#include "daemons/broker/message.h"
+#include "daemons/broker/retry.h"
 #include "daemons/broker/topics.h"
 
 #define META_MODE "request-mode" /* topic, '@', group -> SetMessageRequestModeRequestBody as JSON. No name has an '@'. */
@@ -199,7 +199,7 @@ static void modes_default(struct request_modes *m, struct mq_mode_setting *s)
 {
 	const struct broker_config *c = &m->broker->config;
 
-	s->mode = mq_slice_starts(s->topic, MQ_SLICE(MESSAGE_RETRY_PREFIX)) ? MQ_MODE_PULL
+	s->mode = mq_slice_starts(s->topic, MQ_SLICE(RETRY_PREFIX)) ? MQ_MODE_PULL
 								    : (enum mq_request_mode)c->defaultMessageRequestMode;
 	s->pop_share = s->mode == MQ_MODE_POP ? (int32_t)config_get(c, defaultPopShareQueueNum) : 0;
 }

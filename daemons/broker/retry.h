@@ -13,7 +13,8 @@
 
 #include "libmq/wire/record.h"
 
-#define RETRY_DEAD_PREFIX "%DLQ%"
+#define RETRY_PREFIX      "%RETRY%" /* and a group: its retry topic */
+#define RETRY_DEAD_PREFIX "%DLQ%"   /* likewise, of its dead letters */
 
 enum {
 	RETRY_DEAD_QUEUES = 1,		/* of a %DLQ% topic */

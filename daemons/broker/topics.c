@@ -9,9 +9,8 @@
 #include "daemons/broker/attributes.h"
 #include "daemons/broker/broker.h"
 #include "daemons/broker/register.h"
+#include "daemons/broker/retry.h"
 
-#define RETRY_PREFIX "%RETRY%"
-#define DLQ_PREFIX   "%DLQ%"
 #define SYSTEM_PREFIX "rmq_sys_"
 #define DEFAULT_TOPIC "TBW102"
 
@@ -334,7 +333,7 @@ int topics_check_name(struct mq_slice name, bool is_group, struct mq_error *err)
 					    name.p, GROUP_MAX);
 		return 0;
 	}
-	if (mq_slice_starts(name, MQ_SLICE(RETRY_PREFIX)) || mq_slice_starts(name, MQ_SLICE(DLQ_PREFIX))) {
+	if (mq_slice_starts(name, MQ_SLICE(RETRY_PREFIX)) || mq_slice_starts(name, MQ_SLICE(RETRY_DEAD_PREFIX))) {
 		if (name.n > RETRY_TOPIC_MAX)
 			return mq_error_set(err, -EINVAL,
 					    "The specified topic is DLQ or Retry topic: %.*s, and it's longer than "
