@@ -1,53 +1,22 @@
+/* The table in memory, and each change of it as a row of the store. */
 #include "daemons/broker/topics.h"
 
 #include <errno.h>
 #include <event2/buffer.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <uthash.h>
+#include <stdlib.h>
 
 #include "daemons/broker/attributes.h"
 #include "daemons/broker/broker.h"
 #include "daemons/broker/register.h"
 #include "daemons/broker/retry.h"
-
-#define SYSTEM_PREFIX "rmq_sys_"
-#define DEFAULT_TOPIC "TBW102"
+#include "daemons/broker/topics_internal.h"
 
 #define META_TOPIC   "topic"   /* name -> TopicConfig as JSON */
 #define META_VERSION "version" /* "topics" -> DataVersion as JSON */
 
-enum {
-	TOPIC_MAX = 127,     /* characters, TopicValidator */
-	RETRY_TOPIC_MAX = 255,
-	GROUP_MAX = 120,
-	TOPIC_JSON_MAX = 8192, /* bytes of a meta row */
-};
+enum { TOPIC_JSON_MAX = 8192 }; /* bytes of a meta row */
 
-struct topic_row {
-	struct topic config;
-	bool is_system;   /* made at start */
-	char *attributes; /* owned; "key=value,...", NULL: none */
-	UT_hash_handle hh;
-	size_t n_name;
-	char name[];
-};
-
-struct topics {
-	struct broker *broker;      /* borrowed */
-	pthread_mutex_t changing;   /* one change at a time, store rows included; taken before `lock` */
-	pthread_rwlock_t lock;      /* protects the next */
-	struct topic_row *rows;     /* owned */
-	struct mq_data_version version;
-	struct mq_data_version mapping_version; /* of the static topics, of which there are none */
-};
-
-static struct mq_slice row_name(const struct topic_row *row)
-{
-	return (struct mq_slice){ row->name, row->n_name };
-}
-
-static struct topic_row *row_free(struct topic_row *row)
+static struct topic_row *topic_row_free(struct topic_row *row)
 {
 	if (row)
 		free(row->attributes);
@@ -55,11 +24,11 @@ static struct topic_row *row_free(struct topic_row *row)
 	return NULL;
 }
 
-DEFINE_CLEANUP(struct topic_row *, row_free)
+DEFINE_CLEANUP(struct topic_row *, topic_row_free)
 
-static struct topic_row *row_new(struct mq_slice name, const struct topic *config, struct mq_slice attributes)
+struct topic_row *topic_row_new(struct mq_slice name, const struct topic *config, struct mq_slice attributes)
 {
-	_cleanup_(row_freep) struct topic_row *row = calloc(1, sizeof *row + name.n + 1);
+	_cleanup_(topic_row_freep) struct topic_row *row = calloc(1, sizeof *row + name.n + 1);
 
 	if (!row)
 		return NULL;
@@ -75,7 +44,7 @@ static struct topic_row *row_new(struct mq_slice name, const struct topic *confi
 	return TAKE(row);
 }
 
-static struct topic_row *topics_find(struct topics *t, struct mq_slice name)
+struct topic_row *topics_find(struct topics *t, struct mq_slice name)
 {
 	struct topic_row *row;
 
@@ -83,36 +52,19 @@ static struct topic_row *topics_find(struct topics *t, struct mq_slice name)
 	return row;
 }
 
-/* Takes the row's place among the others, freeing the one of the same name. */
-static void topics_insert(struct topics *t, struct topic_row *row)
+void topics_insert(struct topics *t, struct topic_row *row)
 {
-	struct topic_row *old = topics_find(t, row_name(row));
+	struct topic_row *old = topics_find(t, topic_row_name(row));
 
 	if (old) {
 		row->is_system = old->is_system;
 		HASH_DEL(t->rows, old);
-		row_free(old);
+		topic_row_free(old);
 	}
 	HASH_ADD_KEYPTR(hh, t->rows, row->name, row->n_name, row);
 }
 
 /* ---- Rows on disk ---- */
-
-static void row_write(struct mq_json_writer *w, const struct topic_row *row, int32_t perm_without)
-{
-	struct mq_topic_config c = {
-		.name = row_name(row),
-		.read_queues = row->config.read_queues,
-		.write_queues = row->config.write_queues,
-		.perm = row->config.perm & ~perm_without,
-		.sys_flag = row->config.sys_flag,
-		.is_order = row->config.is_order,
-		.is_multi_tag = row->config.is_multi_tag,
-		.attributes = mq_slice_of(row->attributes),
-	};
-
-	mq_topic_config_write(w, &c);
-}
 
 static int topics_put_row(struct topics *t, const struct topic_row *row)
 {
@@ -124,12 +76,12 @@ static int topics_put_row(struct topics *t, const struct topic_row *row)
 	if (!out)
 		return -ENOMEM;
 	mq_json_begin(&w, out);
-	row_write(&w, row, 0);
+	topic_row_write(&w, row, 0);
 	r = mq_json_end(&w);
 	if (r == 0) {
 		int n = evbuffer_remove(out, text, sizeof text);
 
-		r = store_meta_put(t->broker->store, META_TOPIC, row_name(row), (struct mq_slice){ text, (size_t)n });
+		r = store_meta_put(t->broker->store, META_TOPIC, topic_row_name(row), (struct mq_slice){ text, (size_t)n });
 	}
 	evbuffer_free(out);
 	return r;
@@ -163,14 +115,14 @@ static int topics_load_row(void *user, struct mq_slice name, struct mq_slice val
 	if (r < 0)
 		return mq_error_set(err, r, "the stored configuration of topic %.*s cannot be read: %s", MQ_FMT(name),
 				    strerror(-r));
-	row = row_new(name,
-		      &(struct topic){ .read_queues = c.read_queues,
-				       .write_queues = c.write_queues,
-				       .perm = c.perm,
-				       .sys_flag = c.sys_flag,
-				       .is_order = c.is_order,
-				       .is_multi_tag = c.is_multi_tag },
-		      c.attributes);
+	row = topic_row_new(name,
+			    &(struct topic){ .read_queues = c.read_queues,
+					     .write_queues = c.write_queues,
+					     .perm = c.perm,
+					     .sys_flag = c.sys_flag,
+					     .is_order = c.is_order,
+					     .is_multi_tag = c.is_multi_tag },
+			    c.attributes);
 	if (!row)
 		return mq_error_set(err, -ENOMEM, "out of memory");
 	topics_insert(t, row);
@@ -191,159 +143,6 @@ static int topics_load_version(void *user, struct mq_slice name, struct mq_slice
 	else
 		r = mq_error_set(((struct topics_loading *)user)->err, r, "the stored version of the topics cannot be read");
 	return r;
-}
-
-/* ---- System topics ---- */
-
-static int topics_add_system(struct topics *t, const char *prefix, const char *name, int32_t queues, int32_t perm)
-{
-	char full[TOPIC_NAME_MAX + 1];
-	struct topic_row *row;
-	int n = snprintf(full, sizeof full, "%s%s", prefix, name);
-	struct mq_slice key = { full, (size_t)n };
-
-	row = topics_find(t, key);
-	if (!row) {
-		row = row_new(key, &(struct topic){ .read_queues = queues, .write_queues = queues, .perm = perm },
-			      (struct mq_slice){});
-		if (!row)
-			return -ENOMEM;
-		topics_insert(t, row);
-	}
-	row->is_system = true;
-	return 0;
-}
-
-/* As 5.5.0 makes them; they are not written to the store until something changes them. */
-static int topics_add_all_system(struct topics *t)
-{
-	const struct broker_config *c = &t->broker->config;
-	const int32_t rw = PERM_READ | PERM_WRITE;
-	char reply[TOPIC_NAME_MAX + 1];
-	const struct {
-		const char *prefix, *name;
-		int32_t queues, perm;
-		bool is_left_out;
-	} all[] = {
-		{ "", "SELF_TEST_TOPIC", 1, rw, false },
-		{ "", DEFAULT_TOPIC, (int32_t)c->defaultTopicQueueNums, rw | PERM_INHERIT, !c->autoCreateTopicEnable },
-		{ "", "BenchmarkTest", 1024, rw, false },
-		{ "", c->brokerClusterName, 16, PERM_INHERIT | (c->clusterTopicEnable ? rw : 0), false },
-		{ "", c->brokerName, 1, PERM_INHERIT | (c->brokerTopicEnable ? rw : 0), false },
-		{ "", "OFFSET_MOVED_EVENT", 1, rw, false },
-		{ "", "SCHEDULE_TOPIC_XXXX", 18, rw, false },
-		{ "", c->msgTraceTopicName, 1, rw, !c->traceTopicEnable },
-		{ "", reply, 1, rw, false },
-		{ "rmq_sys_REVIVE_LOG_", c->brokerClusterName, 8, rw, false },
-		{ "rmq_sys_SYNC_BROKER_MEMBER_", c->brokerName, 1, PERM_INHERIT, false },
-		{ "", "RMQ_SYS_TRANS_HALF_TOPIC", 1, rw, false },
-		{ "", "RMQ_SYS_TRANS_OP_HALF_TOPIC", 1, rw, false },
-		{ "", "RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC", 1, rw, false },
-		{ "", "RMQ_SYS_ROCKSDB_TRANS_OP_HALF_TOPIC", 1, rw, false },
-		{ "", "rmq_sys_wheel_timer", 1, rw, false },
-	};
-	int r = 0;
-
-	snprintf(reply, sizeof reply, "%s_REPLY_TOPIC", c->brokerClusterName);
-	for (unsigned i = 0; i < N_ELEMENTS(all) && r == 0; i++)
-		if (!all[i].is_left_out)
-			r = topics_add_system(t, all[i].prefix, all[i].name, all[i].queues, all[i].perm);
-	return r;
-}
-
-bool topics_is_system(struct topics *t, struct mq_slice name)
-{
-	static const char *const always[] = {
-		DEFAULT_TOPIC, "SCHEDULE_TOPIC_XXXX", "BenchmarkTest", "RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_TRACE_TOPIC",
-		"RMQ_SYS_TRANS_OP_HALF_TOPIC", "TRANS_CHECK_MAX_TIME_TOPIC", "SELF_TEST_TOPIC", "OFFSET_MOVED_EVENT",
-		"CHECKPOINT_TOPIC", "RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC", "RMQ_SYS_ROCKSDB_TRANS_OP_HALF_TOPIC",
-	};
-	const struct topic_row *row;
-	bool is_system;
-
-	if (mq_slice_starts(name, MQ_SLICE(SYSTEM_PREFIX)))
-		return true;
-	for (unsigned i = 0; i < N_ELEMENTS(always); i++)
-		if (mq_slice_is(name, always[i]))
-			return true;
-	pthread_rwlock_rdlock(&t->lock);
-	row = topics_find(t, name);
-	is_system = row && row->is_system;
-	pthread_rwlock_unlock(&t->lock);
-	return is_system;
-}
-
-bool topics_forbids_send(struct mq_slice name)
-{
-	static const char *const forbidden[] = {
-		"SCHEDULE_TOPIC_XXXX",
-		"RMQ_SYS_TRANS_HALF_TOPIC",
-		"RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC",
-		"RMQ_SYS_TRANS_OP_HALF_TOPIC",
-		"RMQ_SYS_ROCKSDB_TRANS_OP_HALF_TOPIC",
-		"TRANS_CHECK_MAX_TIME_TOPIC",
-		"SELF_TEST_TOPIC",
-		"OFFSET_MOVED_EVENT",
-	};
-
-	for (unsigned i = 0; i < N_ELEMENTS(forbidden); i++)
-		if (mq_slice_is(name, forbidden[i]))
-			return true;
-	return false;
-}
-
-/* ---- Names ---- */
-
-bool topics_is_legal(struct mq_slice name)
-{
-	for (size_t i = 0; i < name.n; i++) {
-		unsigned char c = (unsigned char)name.p[i];
-
-		if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '%' ||
-		      c == '|' || c == '-' || c == '_'))
-			return false;
-	}
-	return true;
-}
-
-static bool name_is_blank(struct mq_slice name)
-{
-	for (size_t i = 0; i < name.n; i++)
-		if ((unsigned char)name.p[i] > ' ')
-			return false;
-	return true;
-}
-
-int topics_check_name(struct mq_slice name, bool is_group, struct mq_error *err)
-{
-	const char *word = is_group ? "group" : "topic";
-	int shown = name.n > RETRY_TOPIC_MAX ? RETRY_TOPIC_MAX : (int)name.n;
-
-	if (name_is_blank(name))
-		return mq_error_set(err, -EINVAL, "The specified %s is blank.", word);
-	if (!topics_is_legal(name))
-		return mq_error_set(
-			err, -EINVAL,
-			"The specified %s: %.*s, contains illegal characters, allowing only ^[%%|a-zA-Z0-9_-]+$", word,
-			shown, name.p);
-	if (is_group) {
-		if (name.n > GROUP_MAX)
-			return mq_error_set(err, -EINVAL,
-					    "The specified group: %.*s, is longer than group max length: %d", shown,
-					    name.p, GROUP_MAX);
-		return 0;
-	}
-	if (mq_slice_starts(name, MQ_SLICE(RETRY_PREFIX)) || mq_slice_starts(name, MQ_SLICE(RETRY_DEAD_PREFIX))) {
-		if (name.n > RETRY_TOPIC_MAX)
-			return mq_error_set(err, -EINVAL,
-					    "The specified topic is DLQ or Retry topic: %.*s, and it's longer than "
-					    "topic max length: %d",
-					    shown, name.p, RETRY_TOPIC_MAX);
-	} else if (name.n > TOPIC_MAX) {
-		return mq_error_set(err, -EINVAL, "The specified topic: %.*s, is longer than topic max length: %d",
-				    shown, name.p, TOPIC_MAX);
-	}
-	return 0;
 }
 
 /* ---- Life ---- */
@@ -383,7 +182,7 @@ struct topics *topics_free(struct topics *t)
 		return NULL;
 	HASH_ITER(hh, t->rows, row, next) {
 		HASH_DEL(t->rows, row);
-		row_free(row);
+		topic_row_free(row);
 	}
 	pthread_rwlock_destroy(&t->lock);
 	pthread_mutex_destroy(&t->changing);
@@ -405,7 +204,7 @@ static int topics_next_version(struct topics *t, struct mq_data_version *ret)
 
 static int topics_change(struct topics *t, struct mq_slice name, const struct topic *config, struct mq_slice attributes)
 {
-	_cleanup_(row_freep) struct topic_row *row = row_new(name, config, attributes);
+	_cleanup_(topic_row_freep) struct topic_row *row = topic_row_new(name, config, attributes);
 	struct mq_data_version version;
 	int r;
 
@@ -447,7 +246,7 @@ static int topics_template(struct topics *t, struct mq_slice name, struct mq_sli
 			   struct topic *ret)
 {
 	const struct topic_row *from = topics_find(t, default_topic);
-	bool is_allowed = !mq_slice_is(default_topic, DEFAULT_TOPIC) || t->broker->config.autoCreateTopicEnable;
+	bool is_allowed = !mq_slice_is(default_topic, TOPICS_DEFAULT) || t->broker->config.autoCreateTopicEnable;
 
 	if (from && is_allowed && (from->config.perm & PERM_INHERIT)) {
 		int32_t queues = default_queues < from->config.write_queues ? default_queues : from->config.write_queues;
@@ -575,7 +374,7 @@ static int topics_forget(struct topics *t, struct mq_slice name)
 	HASH_DEL(t->rows, row);
 	t->version = version;
 	pthread_rwlock_unlock(&t->lock);
-	row_free(row);
+	topic_row_free(row);
 	return 0;
 }
 
@@ -629,97 +428,4 @@ void topics_version(struct topics *t, struct mq_data_version *ret)
 	pthread_rwlock_rdlock(&t->lock);
 	*ret = t->version;
 	pthread_rwlock_unlock(&t->lock);
-}
-
-static int row_compare(const void *a, const void *b)
-{
-	const struct topic_row *const *x = a, *const *y = b;
-
-	return strcmp((*x)->name, (*y)->name);
-}
-
-static void topics_write_member(struct mq_json_writer *w, const struct topic_row *row, int32_t perm_without)
-{
-	mq_json_key_slice(w, row_name(row));
-	row_write(w, row, perm_without);
-}
-
-static int topics_write_page(struct topics *t, struct mq_json_writer *w, const struct topics_range *range)
-{
-	unsigned n = HASH_COUNT(t->rows), i = 0;
-	const struct topic_row **sorted = calloc(n ? n : 1, sizeof(struct topic_row *));
-
-	if (!sorted)
-		return -ENOMEM;
-	for (const struct topic_row *row = t->rows; row; row = row->hh.next)
-		sorted[i++] = row;
-	qsort(sorted, n, sizeof(struct topic_row *), row_compare);
-	for (i = range->first; i < n && i - range->first < range->max; i++)
-		topics_write_member(w, sorted[i], range->perm_without);
-	free(sorted);
-	return 0;
-}
-
-static int topics_write_range(struct topics *t, struct mq_json_writer *w, const struct topics_range *range)
-{
-	const struct topic_row *row;
-
-	if (range->max > 0)
-		return topics_write_page(t, w, range);
-	if (range->only.n > 0) {
-		row = topics_find(t, range->only);
-		if (row)
-			topics_write_member(w, row, range->perm_without);
-		return 0;
-	}
-	for (row = t->rows; row; row = row->hh.next)
-		topics_write_member(w, row, range->perm_without);
-	return 0;
-}
-
-int topics_encode_table(struct topics *t, const struct topics_range *range, struct evbuffer *out)
-{
-	struct mq_json_writer w;
-	int n, r;
-
-	mq_json_begin(&w, out);
-	mq_json_open_object(&w);
-	pthread_rwlock_rdlock(&t->lock);
-	mq_json_key(&w, "dataVersion");
-	mq_data_version_write(&w, &t->version);
-	mq_json_key(&w, "mappingDataVersion");
-	mq_data_version_write(&w, &t->mapping_version);
-	mq_json_key(&w, "topicConfigTable");
-	mq_json_open_object(&w);
-	r = topics_write_range(t, &w, range);
-	mq_json_close_object(&w);
-	n = (int)HASH_COUNT(t->rows);
-	pthread_rwlock_unlock(&t->lock);
-	mq_json_key(&w, "topicQueueMappingDetailMap");
-	mq_json_open_object(&w);
-	mq_json_close_object(&w);
-	mq_json_key(&w, "topicQueueMappingInfoMap");
-	mq_json_open_object(&w);
-	mq_json_close_object(&w);
-	mq_json_close_object(&w);
-	if (mq_json_end(&w) < 0)
-		r = -ENOMEM;
-	return r < 0 ? r : n;
-}
-
-int topics_encode(struct topics *t, struct mq_slice name, struct evbuffer *out)
-{
-	const struct topic_row *row;
-	struct mq_json_writer w;
-	int r = -ENOENT;
-
-	pthread_rwlock_rdlock(&t->lock);
-	row = topics_find(t, name);
-	if (row) {
-		mq_json_begin(&w, out);
-		row_write(&w, row, 0);
-		r = mq_json_end(&w);
-	}
-	pthread_rwlock_unlock(&t->lock);
-	return r;
 }
