@@ -465,12 +465,13 @@ static double space_used(struct store *s)
 	return total > 0 ? 1.0 - (double)atomic_load(&s->bytes_free) / total : 0;
 }
 
-static int pass_hour(int64_t now_ms)
+/* The bit of the hour. */
+static uint32_t pass_hour(int64_t now_ms)
 {
 	time_t now = now_ms / 1000;
 	struct tm tm;
 
-	return localtime_r(&now, &tm) ? tm.tm_hour : -1;
+	return localtime_r(&now, &tm) ? UINT32_C(1) << tm.tm_hour : 0;
 }
 
 /* As upstream: expired files go at the hour, or at any hour above the first mark; above the middle between the two marks the
@@ -483,8 +484,7 @@ static void pass_plan(struct pass *p)
 
 	p->now_ms = mq_wall_ms(s->cfg.clock);
 	p->cutoff_ms = p->now_ms - s->cfg.retention_ms;
-	p->is_by_time = s->cfg.delete_when_hour < 0 || s->cfg.delete_when_hour == pass_hour(p->now_ms) ||
-			used > s->cfg.disk_max_used_ratio;
+	p->is_by_time = (s->cfg.delete_hours & pass_hour(p->now_ms)) || used > s->cfg.disk_max_used_ratio;
 	if (s->cfg.max_bytes > 0 && on_disk > s->cfg.max_bytes)
 		p->excess_bytes = on_disk - s->cfg.max_bytes;
 	if (used > (s->cfg.disk_max_used_ratio + s->cfg.disk_warning_ratio) / 2) {

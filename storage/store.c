@@ -31,7 +31,7 @@ void store_config_init(struct store_config *cfg)
 		.max_families = 256,
 		.n_readers = 2,
 		.retention_ms = (int64_t)72 * 3600 * 1000,
-		.delete_when_hour = 4,
+		.delete_hours = UINT32_C(1) << 4,
 		.disk_max_used_ratio = 0.75,
 		.disk_warning_ratio = 0.90,
 		.min_free_bytes = (uint64_t)256 << 20,

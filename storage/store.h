@@ -48,7 +48,7 @@ struct store_config {
 	unsigned max_families;        /* storeMaxFamilies (256): beyond it new queues share families */
 	unsigned n_readers;           /* reader threads for the disk (2) */
 	int64_t retention_ms;         /* fileReservedTime (72 h) */
-	int delete_when_hour;         /* deleteWhen (4), local time; -1: at every pass */
+	uint32_t delete_hours;        /* deleteWhen: a bit for each hour of the day, local time (bit 4: from 4 to 5) */
 	/* diskMaxUsedSpaceRatio (0.75): above it what is expired goes whatever the hour; above the middle between this and the next
 	 * the oldest go although they are not expired. */
 	double disk_max_used_ratio;

@@ -91,7 +91,7 @@ static int broker_open_store(struct broker *b, struct mq_error *err)
 	cfg.max_families = (unsigned)config->storeMaxFamilies;
 	cfg.n_readers = (unsigned)config->storeReaders;
 	cfg.retention_ms = config->fileReservedTime;
-	cfg.delete_when_hour = atoi(config->deleteWhen);
+	(void)config_delete_hours(config->deleteWhen, &cfg.delete_hours); /* checked when it was read */
 	cfg.disk_max_used_ratio = config->diskMaxUsedSpaceRatio / 100;
 	cfg.disk_warning_ratio = config->diskSpaceWarningLevelRatio / 100;
 	cfg.min_free_bytes = (uint64_t)config->storeMinFreeBytes;

@@ -125,7 +125,7 @@ static const struct option_line broker_lines[] = {
 	     "queues of TBW102, the upper limit of queues of an automatically created topic"),
 	IGNORED("delayOffsetUpdateVersionStep"), IGNORED("deleteCommitLogFilesInterval"),
 	IGNORED("deleteConsumeQueueFilesInterval"), IGNORED("deleteFileBatchMax"),
-	TEXT(deleteWhen, "04", "hour of the day, local time, at which expired messages are deleted"),
+	TEXT(deleteWhen, "04", "hours of the day, local time, in which expired messages are deleted: 04 or 04;16"),
 	IGNORED("destroyMapedFileIntervalForcibly"), IGNORED("disableCallbackExecutor"),
 	IGNORED("disableConsumeIfConsumerReadSlowly"), IGNORED("disableNettyWorkerGroup"),
 	IGNORED("disappearTimeAfterStart"), IGNORED("diskFallRecorded"),
@@ -594,18 +594,34 @@ static int config_check_sizes(const struct broker_config *c, struct mq_error *er
 	return 0;
 }
 
+int config_delete_hours(const char *text, uint32_t *ret)
+{
+	uint32_t hours = 0;
+
+	do {
+		char *end = NULL;
+		unsigned long hour = isdigit((unsigned char)*text) ? strtoul(text, &end, 10) : 24;
+
+		if (hour > 23 || (*end && *end != ';'))
+			return -EINVAL;
+		hours |= UINT32_C(1) << hour;
+		text = *end ? end + 1 : end;
+	} while (*text);
+	*ret = hours;
+	return 0;
+}
+
 static int config_check_times(const struct broker_config *c, struct mq_error *err)
 {
 	struct delay_levels levels;
-	char *end;
-	long hour = strtol(c->deleteWhen, &end, 10);
+	uint32_t hours;
 	int r = delay_levels_parse(&levels, c->messageDelayLevel, err);
 
 	if (r < 0)
 		return r;
 
-	if (!isdigit((unsigned char)c->deleteWhen[0]) || *end || hour > 23)
-		return mq_error_set(err, -EINVAL, "deleteWhen=%s must be one hour from 00 to 23", c->deleteWhen);
+	if (config_delete_hours(c->deleteWhen, &hours) < 0)
+		return mq_error_set(err, -EINVAL, "deleteWhen=%s must be hours from 00 to 23, separated by ';'", c->deleteWhen);
 	if (c->fileReservedTime < 1000)
 		return mq_error_set(err, -EINVAL, "fileReservedTime must be at least a second (bare numbers are hours)");
 	if (c->flushIntervalCommitLog < 1)

@@ -42,7 +42,7 @@ struct broker_config {
 	int64_t transactionCheckInterval, transactionTimeOut; /* ms */
 	int64_t transactionCheckMax;
 	int64_t fileReservedTime;                                /* ms; bare numbers are hours */
-	char *deleteWhen;                                        /* "00" to "23" */
+	char *deleteWhen;                                        /* "04" or "04;16"; see config_delete_hours() */
 	double diskMaxUsedSpaceRatio, diskSpaceWarningLevelRatio; /* per cent, as in RocketMQ */
 	int64_t ioThreads; /* 0: auto */
 	int64_t storeMemoryBytes, storeMaxBytes, storeMaxFamilies, storeReaders, storeMinFreeBytes;
@@ -54,6 +54,9 @@ extern const struct option_table broker_options;
 
 /* Value of a live key. Pairs with the stores of config_reload(); relaxed, since no other memory depends on it. */
 #define config_get(config, key) __atomic_load_n(&(config)->key, __ATOMIC_RELAXED)
+
+/* Reads deleteWhen: hours from 00 to 23 with semicolons between them. Sets in *ret the bit of each. -EINVAL: something else. */
+int config_delete_hours(const char *text, uint32_t *ret);
 
 /* Takes the live keys over from a freshly loaded configuration. Main thread. Returns how many changed. */
 unsigned config_reload(struct broker_config *live, const struct broker_config *fresh);

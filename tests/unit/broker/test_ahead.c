@@ -72,7 +72,7 @@ static int fixture_setup(void **state)
 	cfg.n_readers = N_READERS;
 	cfg.max_families = 0; /* queues in shared families are trimmed message by message */
 	cfg.retention_ms = HOUR_MS;
-	cfg.delete_when_hour = -1;
+	cfg.delete_hours = UINT32_MAX;
 	if (store_open(&f->broker.store, &cfg, &err) < 0)
 		fail_msg("store_open: %s", err.text);
 	mq_loop_config_init(&loop);

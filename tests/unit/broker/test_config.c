@@ -148,7 +148,10 @@ static void what_cannot_work_is_refused_with_a_sentence(void **state)
 	assert_refused("maxMessageSize=32M", "frameMaxLength");
 	assert_refused("diskSpaceWarningLevelRatio=60", "must be above diskMaxUsedSpaceRatio");
 	assert_refused("deleteWhen=24", "from 00 to 23");
-	assert_refused("deleteWhen=04;16", "one hour");
+	assert_refused("deleteWhen=04;24", "from 00 to 23");
+	assert_refused("deleteWhen=04,16", "separated by ';'");
+	assert_refused("deleteWhen=;04", "separated by ';'");
+	assert_refused("deleteWhen=", "separated by ';'");
 	assert_refused("fileReservedTime=999ms", "at least a second");
 	assert_refused("listenPort=70000", "listenPort");
 }

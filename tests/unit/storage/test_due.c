@@ -306,7 +306,7 @@ static void retention_leaves_what_still_waits(void **state)
 
 	f->cfg.due_topics = due_topics;
 	f->cfg.retention_ms = 1000;
-	f->cfg.delete_when_hour = -1;
+	f->cfg.delete_hours = UINT32_MAX;
 	fixture_open(f);
 	for (int i = 0; i < 4; i++)
 		put_due(f, "x", 100 + (i == 2 ? 0 : i), 0);

@@ -149,7 +149,7 @@ static void an_idle_queue_gives_its_family_back_and_gets_another(void **state)
 	struct fixture *f = *state;
 	struct mq_error err;
 
-	f->cfg.delete_when_hour = -1;
+	f->cfg.delete_hours = UINT32_MAX;
 	f->cfg.retention_ms = 60000;
 	f->cfg.max_families = 1;
 	fixture_open(f);

@@ -178,7 +178,7 @@ static void a_store_that_lived_is_in_order(void **state)
 
 	f->cfg.due_topics = (const char *const[]){ "LATER", NULL };
 	f->cfg.max_families = 3;
-	f->cfg.delete_when_hour = -1;
+	f->cfg.delete_hours = UINT32_MAX;
 	f->cfg.retention_ms = 30000;
 	for (int is_killed = 1; is_killed >= 0; is_killed--) {
 		struct result res;

@@ -148,7 +148,7 @@ static void an_emptied_queue_may_come_back_but_whole(void **state)
 	uint64_t n;
 
 	f->cfg.flush_interval_ms = 1000;
-	f->cfg.delete_when_hour = -1;
+	f->cfg.delete_hours = UINT32_MAX;
 	f->cfg.retention_ms = MINUTE_MS;
 	fixture_open(f);
 	for (int i = 0; i < 3; i++)
@@ -183,7 +183,7 @@ static void what_retention_left_can_be_read(void **state)
 	struct mq_error err = {};
 
 	f->cfg.flush_interval_ms = 1000;
-	f->cfg.delete_when_hour = -1;
+	f->cfg.delete_hours = UINT32_MAX;
 	f->cfg.retention_ms = MINUTE_MS;
 	fixture_open(f);
 	for (int i = 0; i < 10; i++)

@@ -75,7 +75,7 @@ static void expired_files_go(void **state)
 	struct store_stats stats;
 	int64_t start = atomic_load(&f->now_ms), offset;
 
-	f->cfg.delete_when_hour = -1;
+	f->cfg.delete_hours = UINT32_MAX;
 	f->cfg.retention_ms = 10 * MINUTE_MS;
 	fixture_open(f);
 	fill(f, "T", 4);
@@ -109,7 +109,7 @@ static void nothing_goes_before_the_hour(void **state)
 	struct tm tm;
 
 	f->cfg.retention_ms = 10 * MINUTE_MS;
-	f->cfg.delete_when_hour = 4;
+	f->cfg.delete_hours = UINT32_C(1) << 1 | UINT32_C(1) << 4;
 	now = atomic_load(&f->now_ms) / 1000;
 	localtime_r(&now, &tm);
 	tm.tm_hour = 2;
@@ -179,7 +179,7 @@ static void shared_queues_are_trimmed_too(void **state)
 	int64_t start = atomic_load(&f->now_ms);
 
 	f->cfg.max_families = 0;
-	f->cfg.delete_when_hour = -1;
+	f->cfg.delete_hours = UINT32_MAX;
 	f->cfg.retention_ms = 10 * MINUTE_MS;
 	fixture_open(f);
 	for (int i = 0; i < 6; i++) {
@@ -242,7 +242,7 @@ static void index_rows_of_past_hours_go(void **state)
 {
 	struct fixture *f = *state;
 
-	f->cfg.delete_when_hour = -1;
+	f->cfg.delete_hours = UINT32_MAX;
 	f->cfg.retention_ms = 10 * MINUTE_MS;
 	fixture_open(f);
 	fill(f, "T", 2);
@@ -270,7 +270,7 @@ static void a_minimum_survives_a_kill(void **state)
 {
 	struct fixture *f = *state;
 
-	f->cfg.delete_when_hour = -1;
+	f->cfg.delete_hours = UINT32_MAX;
 	f->cfg.retention_ms = 10 * MINUTE_MS;
 	fixture_kill_after(f, move_minimum);
 	fixture_open(f);
