@@ -79,15 +79,6 @@ static int pull_check_access(struct pull *p)
 	return 1;
 }
 
-bool pull_check_again(struct pull *p)
-{
-	if (groups_find(p->broker->groups, p->h.group, &p->group) < 0) {
-		pull_refuse_group(p);
-		return false;
-	}
-	return pull_check_access(p) > 0;
-}
-
 static void pull_start(struct pull *p)
 {
 	struct broker *b = p->broker;
@@ -152,7 +143,8 @@ static int pull_check_group_subscription(struct pull *p)
 {
 	enum subscription_state state;
 
-	p->sub.model = CLUSTERING; /* not filled in when there is no subscription */
+	filter_sql_unref(p->sub.sql);
+	p->sub = (struct subscription){ .model = CLUSTERING }; /* the model is not filled in when there is no subscription */
 	state = clients_subscription(p->broker->clients, p->h.group, p->h.topic, &p->sub);
 	if (state == SUBSCRIPTION_NO_GROUP)
 		return pull_refuse(p, MQ_SUBSCRIPTION_NOT_EXIST, 0,
@@ -175,6 +167,17 @@ static int pull_check_group_subscription(struct pull *p)
 	if (!config_get(&p->broker->config, enablePropertyFilter))
 		return pull_refuse_type(p, MQ_SLICE("SQL92"));
 	return 1;
+}
+
+bool pull_check_again(struct pull *p)
+{
+	if (groups_find(p->broker->groups, p->h.group, &p->group) < 0) {
+		pull_refuse_group(p);
+		return false;
+	}
+	if (pull_check_access(p) <= 0)
+		return false;
+	return (p->h.sys_flag & PULL_SUBSCRIPTION) || pull_check_group_subscription(p) > 0;
 }
 
 static int pull_check_subscription(struct pull *p)

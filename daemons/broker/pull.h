@@ -66,8 +66,8 @@ struct pull {
 /* ---- handle_pull.c ---- */
 
 void pull_free(struct pull *p);
-/* A pull that waited wakes: an administrator may have taken a permission, the group or the topic away. False: it was refused, and
- * is gone. */
+/* A pull that waited wakes: an administrator may have taken a permission, the group or the topic away, and what the group
+ * subscribes to may have changed. False: it was refused, and is gone. */
 bool pull_check_again(struct pull *p);
 
 /* ---- pull_run.c ---- */

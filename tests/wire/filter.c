@@ -192,6 +192,52 @@ static void a_held_pull_waits_for_a_message_that_matches(void **state)
 	harness_close(other);
 }
 
+/* By the heartbeat's expression. */
+static int32_t wait_by_heartbeat(struct harness_peer *p, const char *topic, const char *offset)
+{
+	struct mq_command cmd;
+	int32_t opaque;
+
+	pull_request(&cmd, topic, "0", offset, "2", "");
+	set_field(&cmd, "suspendTimeoutMillis", "60000");
+	opaque = harness_send(p, &cmd);
+	harness_ask(p, MQ_GET_MAX_OFFSET, "topic", topic, "queueId", "0", NULL);
+	return opaque;
+}
+
+/* A message that is sent when the group has another expression must not be passed by with the old one. */
+static void a_held_pull_goes_by_the_expression_of_the_last_heartbeat(void **state)
+{
+	struct harness_peer *p = *state, *other = harness_connect_tcp(daemon_);
+	struct mq_record r;
+	int32_t opaque;
+
+	send_ok(other, "Anew", "0", "n\1""1\2", "0");
+	heartbeat(p, "Anew", 30, "n = 1");
+	opaque = wait_by_heartbeat(p, "Anew", "1");
+	heartbeat(p, "Anew", 31, "n = 2");
+	send_ok(other, "Anew", "0", "n\1""2\2", "1");
+	assert_pull(harness_answer(p, opaque), MQ_SUCCESS, "FOUND", "2", "0", "2");
+	assert_int_equal(records_of(&p->answer->cmd, &r, 1), 1);
+	assert_slice(r.body, "1");
+	harness_close(other);
+}
+
+static void a_held_pull_of_who_left_the_group_is_refused(void **state)
+{
+	struct harness_peer *p = *state, *other = harness_connect_tcp(daemon_);
+	int32_t opaque;
+
+	send_ok(other, "Left", "0", "n\1""1\2", "0");
+	heartbeat(p, "Left", 40, "n = 1");
+	opaque = wait_by_heartbeat(p, "Left", "1");
+	harness_assert_answer(harness_ask(p, MQ_UNREGISTER_CLIENT, "clientID", "c", "consumerGroup", "cg", NULL), MQ_SUCCESS, NULL);
+	send_ok(other, "Left", "0", "n\1""1\2", "1");
+	harness_assert_answer(harness_answer(p, opaque), MQ_SUBSCRIPTION_NOT_EXIST,
+			      "the consumer's group info not exist" FAQ);
+	harness_close(other);
+}
+
 /* Each message takes many thousand steps: the pull answers long before it has seen all. */
 static void a_costly_expression_ends_the_pull(void **state)
 {
@@ -222,6 +268,8 @@ int main(void)
 		TEST(an_expression_can_be_checked),
 		cmocka_unit_test(without_being_enabled_it_is_refused_everywhere),
 		TEST(a_held_pull_waits_for_a_message_that_matches),
+		TEST(a_held_pull_goes_by_the_expression_of_the_last_heartbeat),
+		TEST(a_held_pull_of_who_left_the_group_is_refused),
 		TEST(a_costly_expression_ends_the_pull),
 	};
 

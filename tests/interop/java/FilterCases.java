@@ -28,6 +28,7 @@ final class FilterCases {
 		all.put("filter-sql-lite", FilterCases::lite);
 		all.put("filter-sql-push", FilterCases::push);
 		all.put("filter-sql-changed", FilterCases::changed);
+		all.put("filter-sql-changed-live", FilterCases::changedLive);
 		all.put("filter-sql-refused", FilterCases::refused);
 	}
 
@@ -194,6 +195,31 @@ final class FilterCases {
 			w.outcome("second " + inbox.texts() + " of " + inbox.size());
 		} finally {
 			second.shutdown();
+		}
+	}
+
+	/** A consumer that subscribes anew while its pull waits gets what the new expression wants from then on. */
+	private static void changedLive(World w) throws Exception {
+		String topic = w.topic("sql-live", 1);
+		World.Inbox inbox = new World.Inbox();
+
+		DefaultMQPushConsumer c = consumer(w, topic, "sql-live", "sql-live", "n < 10", inbox);
+		try {
+			w.send(message(topic, "n=1"), 0);
+			World.await("the first", () -> inbox.size() == 1);
+			for (int i = 1; i < 3; i++) {
+				int number = i;
+
+				c.subscribe(topic, MessageSelector.bySql("n = " + 10 * i));
+				World.await("the new expression", () -> w.admin.examineConsumerConnectionInfo(w.name("sql-live"))
+					.getSubscriptionTable().get(topic).getSubString().equals("n = " + 10 * number));
+				w.send(message(topic, "n=1"), 0);
+				w.send(message(topic, "n=" + 10 * i), 0);
+				World.await("the next", () -> inbox.size() == 1 + number);
+			}
+			w.outcome(inbox.texts() + " of " + inbox.size());
+		} finally {
+			c.shutdown();
 		}
 	}
 
