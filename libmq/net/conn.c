@@ -119,6 +119,7 @@ void mq_conn_drain(struct mq_conn *conn)
 		return;
 	mq_conn_move(conn, CONN_DRAINING);
 	mq_conn_read_off(conn);
+	mq_conn_drop_partial(conn);
 	mq_conn_unpause(conn);
 	mq_conn_set_dirty(conn);
 }

@@ -8,11 +8,13 @@
  * for a moment, so that no answer is lost to a reset. A peer that sends its end first is drained, too, but for 200 ms at most:
  * what is parked for longer ends with the connection.
  *
- * Memory. Over a budget of its loop (struct mq_loop_config) a connection is not read until half of it is free again. Closed
- * with -ENOBUFS, and one line in the journal, is who
+ * Memory. Over a budget of its loop (struct mq_loop_config) a connection is not read until half of it is free again. While the
+ * incomplete frames of all peers together exceed half of total_budget, those of more than 64 KiB are read in the order in which they
+ * began, as many as fit in the other half. Closed with -ENOBUFS, and one line in the journal, is who
  *   - has four times conn_out_budget of unsent output, since pushes and parked requests come whether it reads or not;
  *   - takes none of its output for 5 s while the loop is over total_budget;
- *   - has the oldest incomplete frame while those of all peers together exceed half of total_budget. */
+ *   - while incomplete frames exceed half of total_budget, sends nothing of its own for 5 s, or less than 32 KiB/s when it is its turn;
+ *   - has the oldest incomplete frame while they exceed twice total_budget. */
 #pragma once
 
 #include <stdbool.h>

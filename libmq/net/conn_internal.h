@@ -5,8 +5,8 @@
  *
  * Memory per connection is bounded by three stops (conn_budget.c): over a budget it is paused (what was received already waits in
  * `rest`, the socket is not read); four budgets of output close it, since pushes and parked requests come whether it reads
- * or not; incomplete frames of all connections share half the loop's budget, and the oldest of them gives way. An idle connection
- * holds nothing but its struct. */
+ * or not; incomplete frames of all connections share half the loop's budget: beyond it large ones are read one after the other, and
+ * who does not send on gives way. An idle connection holds nothing but its struct. */
 #pragma once
 
 #include "libmq/net/internal.h"
@@ -38,11 +38,15 @@ void mq_conn_touch(struct mq_conn *conn);
 /* Does it have to wait because all connections together hold `total` bytes? */
 bool mq_conn_is_over_total(const struct mq_conn *conn, size_t total);
 bool mq_conn_is_over_budget(const struct mq_conn *conn);
+/* Does it have to wait because incomplete frames take too much, and others' were there before? */
+bool mq_conn_is_crowded_out(const struct mq_conn *conn);
 void mq_conn_pause(struct mq_conn *conn);
 void mq_conn_unpause(struct mq_conn *conn);
 void mq_conn_check_resume(struct mq_conn *conn);
 /* Its incomplete frame has `n` bytes; 0: there is none. */
 void mq_conn_set_partial(struct mq_conn *conn, size_t n);
+/* Nothing more will be read: its incomplete frame goes. */
+void mq_conn_drop_partial(struct mq_conn *conn);
 /* Whether its socket takes no more output. */
 void mq_conn_set_stalled(struct mq_conn *conn, bool is_stalled);
 /* One line in the journal about a connection that is closed because `what` has so many bytes. */

@@ -10,7 +10,10 @@
 #include "libmq/net/messages.h"
 
 /* Bytes received at once: nobody waits for the turn of a long pipeline. Within a large frame, which is cheap, NET_SCRATCH_SIZE. */
-enum { READ_SIZE = 64 * 1024 };
+enum {
+	READ_SIZE = 64 * 1024,
+	CROWDED_READ_SIZE = 8 * 1024, /* while incomplete frames take too much: large ones only begin */
+};
 
 void mq_conn_explain(struct mq_conn *conn, const char *text)
 {
@@ -73,6 +76,7 @@ static struct mq_slice conn_cut_frames(struct mq_conn *conn, struct mq_slice in)
 		if (r == 0)
 			break;
 		if (r > 0) {
+			mq_conn_set_partial(conn, 0); /* the next one, maybe in the same bytes, is younger */
 			r = conn->events->on_frame(conn, frame, conn->user);
 			mq_frame_unref(frame);
 		}
@@ -97,20 +101,29 @@ static void conn_consume(struct mq_conn *conn, struct mq_slice in)
 static void conn_on_end(struct mq_conn *conn)
 {
 	mq_conn_read_off(conn);
+	mq_conn_drop_partial(conn);
 	conn->is_ended = true;
 	if (conn_state(conn) == CONN_OPEN)
 		mq_conn_move(conn, CONN_DRAINING);
 	mq_conn_set_dirty(conn);
 }
 
+static size_t conn_read_size(const struct mq_conn *conn)
+{
+	if (conn->loop->is_crowded && conn->n_admitted == 0)
+		return CROWDED_READ_SIZE;
+	return conn->n_partial < READ_SIZE ? READ_SIZE : NET_SCRATCH_SIZE;
+}
+
 void mq_conn_on_readable(evutil_socket_t fd, short what, void *user)
 {
 	struct mq_conn *conn = user;
 	struct mq_loop *loop = conn->loop;
-	size_t size = conn->n_partial < READ_SIZE ? READ_SIZE : NET_SCRATCH_SIZE;
+	size_t size = conn_read_size(conn);
 	ssize_t n;
 
-	if (conn_state(conn) == CONN_OPEN && mq_conn_is_over_total(conn, loop->config.total_budget)) {
+	if (conn_state(conn) == CONN_OPEN &&
+	    (mq_conn_is_over_total(conn, loop->config.total_budget) || mq_conn_is_crowded_out(conn))) {
 		mq_conn_pause(conn);
 		return;
 	}

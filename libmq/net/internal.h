@@ -69,6 +69,8 @@ struct mq_loop {
 	struct mq_timer idle_timer, stall_timer;
 	size_t n_held;                    /* bytes of requests in flight, output and what was received but not looked at */
 	size_t n_partial;                 /* bytes of incomplete frames */
+	size_t n_admitted;                /* bytes that admitted frames may add to them */
+	bool is_crowded;                  /* they take so much that large ones are read one after the other */
 	bool was_over_budget;             /* since when a connection may be paused for the total */
 	bool was_over_hard;               /* likewise, for twice the total */
 	bool is_draining;
@@ -125,6 +127,9 @@ struct mq_conn {
 
 	struct mq_frame_reader reader;
 	size_t n_partial;     /* bytes that reader holds, as counted in loop->n_partial */
+	size_t n_admitted;    /* bytes that its incomplete frame may add, as counted in loop->n_admitted; 0: not admitted */
+	size_t admitted_from; /* bytes of the frame that were there */
+	int64_t admitted_at_ms;
 	char *rest;           /* owned: received but not looked at, because reading was paused; NULL when there is none */
 	size_t rest_at, n_rest;
 	struct evbuffer *out; /* owned; NULL when empty */

@@ -37,6 +37,11 @@ size_t mq_frame_reader_held(const struct mq_frame_reader *r)
 	return r->partial ? sizeof *r->partial + r->capacity : 0;
 }
 
+size_t mq_frame_reader_size(const struct mq_frame_reader *r)
+{
+	return r->n_prefix < MQ_FRAME_PREFIX_SIZE ? 0 : MQ_FRAME_LENGTH_SIZE + (size_t)mq_get32(r->prefix);
+}
+
 /* The peer's claim, judged as soon as its bytes are there, so that nobody waits for a frame that would be refused. */
 static int frame_check_prefix(const char *prefix, size_t n, size_t max_size)
 {

@@ -53,3 +53,6 @@ int mq_frame_reader_next(struct mq_frame_reader *r, struct mq_slice *in, struct 
 
 /* Bytes of memory that the reader holds at the moment (to be charged to the connection). */
 size_t mq_frame_reader_held(const struct mq_frame_reader *r);
+
+/* Bytes of the whole frame that is being read, as the peer claims; 0: it has not said so much yet. */
+size_t mq_frame_reader_size(const struct mq_frame_reader *r);

@@ -422,34 +422,146 @@ static void pushes_to_a_peer_that_never_reads_end_with_the_connection(void **sta
 	assert_int_equal(f->reason, -ENOBUFS);
 }
 
-static void incomplete_frames_of_many_are_bounded(void **state)
+enum { CROWD = 16 };
+
+/* Peers with a connection each; `bytes` of what each sends in all, `sent` of them so far. */
+struct crowd {
+	struct fixture *f;
+	int fds[CROWD][2];
+	char *bytes;
+	size_t n, sent[CROWD];
+};
+
+static void crowd_start(struct crowd *c, struct fixture *f, size_t claim)
+{
+	*c = (struct crowd){ .f = f, .bytes = calloc(1, claim + 4), .n = claim + 4 };
+	assert_non_null(c->bytes);
+	mq_put32(c->bytes, (uint32_t)claim);
+	mq_put32(c->bytes + 4, 100);
+	for (unsigned i = 0; i < CROWD; i++) {
+		struct mq_conn *conn;
+
+		make_pair(c->fds[i]);
+		assert_int_equal(mq_conn_new(&conn, f->loop, c->fds[i][0], &events, f), 0);
+	}
+}
+
+/* Each sends up to `n` bytes more, as far as its socket takes them. */
+static void crowd_send(struct crowd *c, unsigned first, size_t n)
+{
+	for (unsigned i = first; i < CROWD; i++) {
+		size_t left = c->n - c->sent[i];
+		ssize_t k = send(c->fds[i][1], c->bytes + c->sent[i], left < n ? left : n, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		c->sent[i] += k > 0 ? (size_t)k : 0;
+	}
+}
+
+static void crowd_end(struct crowd *c)
+{
+	for (unsigned i = 0; i < CROWD; i++)
+		close(c->fds[i][1]);
+	free(c->bytes);
+}
+
+/* Together far more than the budget, and nobody is at fault. */
+static void large_frames_of_many_all_arrive(void **state)
 {
 	struct fixture *f = *state;
-	char *bytes = calloc(1, 200 * 1024);
-	int fds[8][2];
+	struct crowd c;
 
 	f->cfg.total_budget = 1 << 20;
 	start(f, make_pair);
-	mq_put32(bytes, 16 << 20 >> 1); /* claims 8 MiB */
-	mq_put32(bytes + 4, 100);
-	for (unsigned i = 0; i < 8; i++) {
-		struct mq_conn *conn;
-
-		make_pair(fds[i]);
-		assert_int_equal(mq_conn_new(&conn, f->loop, fds[i][0], &events, f), 0);
-		write_all(fds[i][1], bytes, 100 * 1024);
-		turns(f->loop, 4);
-		assert_true(stats_of(f).bytes_held <= 512 * 1024);
+	crowd_start(&c, f, 400 * 1024);
+	for (int64_t until_ms = real_ms() + DEADLINE_MS; f->n_frames < CROWD;) {
+		assert_true(real_ms() < until_ms);
+		crowd_send(&c, 0, 100 * 1024);
+		turns(f->loop, 1);
+		assert_int_equal(f->n_closed, 0);
+		assert_true(stats_of(f).bytes_held <= 3 << 19);
 	}
-	assert_true(f->n_closed > 0 && f->n_closed < 8);
-	assert_int_equal(f->reason, -ENOBUFS);
+	turns(f->loop, 1);
+	assert_int_equal(stats_of(f).bytes_held, 0);
+	crowd_end(&c);
+}
+
+static void who_begins_a_frame_and_sends_no_more_gives_way(void **state)
+{
+	struct fixture *f = *state;
+	struct crowd c;
+
+	f->cfg.total_budget = 1 << 20;
+	start(f, make_pair);
+	crowd_start(&c, f, 8 << 20);
+	crowd_send(&c, 0, 60 * 1024);
+	turns(f->loop, 20);
+	assert_int_equal(f->n_closed, 0);
+	assert_true(stats_of(f).bytes_held > 1 << 19 && stats_of(f).bytes_held < 3 << 19);
 
 	/* Everybody else is served. */
 	write_frame(f->peer->fd, PING, NULL, 0);
 	turn_until(f->loop, f->n_frames == 1);
-	for (unsigned i = 0; i < 8; i++)
-		close(fds[i][1]);
-	free(bytes);
+	test_clock_advance(&f->clock, 6000);
+	turn_until(f->loop, f->n_closed > 0);
+	assert_int_equal(f->reason, -ENOBUFS);
+	assert_true(stats_of(f).bytes_held <= 1 << 19);
+	crowd_end(&c);
+}
+
+/* The first ones send just enough not to be silent. */
+static void who_sends_too_slowly_does_not_keep_the_others_waiting(void **state)
+{
+	struct fixture *f = *state;
+	struct crowd c;
+
+	f->cfg.total_budget = 1 << 20;
+	start(f, make_pair);
+	crowd_start(&c, f, 500 * 1024);
+	crowd_send(&c, 0, 60 * 1024);
+	turns(f->loop, 20);
+	for (unsigned seconds = 0; f->n_frames < CROWD / 2; seconds++) {
+		assert_true(seconds < 60);
+		for (unsigned i = 0; i < CROWD / 2; i++)
+			(void)!send(c.fds[i][1], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+		for (unsigned i = 0; i < 20; i++) {
+			crowd_send(&c, CROWD / 2, 100 * 1024);
+			turns(f->loop, 1);
+		}
+		test_clock_advance(&f->clock, 1000);
+	}
+	assert_true(f->n_closed > 0 && f->n_closed <= CROWD / 2);
+	assert_int_equal(f->reason, -ENOBUFS);
+	crowd_end(&c);
+}
+
+/* The one that began first goes, which is not who began before and has ended since, and always has a next one half sent. */
+static void incomplete_frames_have_an_end(void **state)
+{
+	struct fixture *f = *state;
+	char frame[256];
+	size_t n = make_frame(frame, PING, NULL, 0);
+	struct crowd c;
+
+	memcpy(frame + n, frame, n);
+	f->cfg.total_budget = 256 << 10;
+	start(f, make_pair);
+	write_all(f->peer->fd, frame, n / 2);
+	turns(f->loop, 2);
+	crowd_start(&c, f, 60 << 10);
+	crowd_send(&c, 0, 1024);
+	turns(f->loop, 2);
+	write_all(f->peer->fd, frame + n / 2, n);
+	turn_until(f->loop, f->n_frames == 1);
+
+	crowd_send(&c, 0, 58 << 10);
+	for (unsigned i = 0; i < 20; i++) {
+		turns(f->loop, 1);
+		assert_true(stats_of(f).bytes_held <= 512 << 10);
+	}
+	assert_true(f->n_closed > 0 && f->n_closed < CROWD);
+	assert_int_equal(f->reason, -ENOBUFS);
+	assert_true(mq_conn_is_open(f->conn));
+	crowd_end(&c);
 }
 
 static void silence_closes_after_the_idle_time(void **state)
@@ -658,7 +770,10 @@ int main(void)
 		TEST(total_budget_stops_who_holds_much_and_serves_the_modest),
 		TEST(stalled_peer_gives_way_when_the_loop_is_over_its_budget),
 		TEST(pushes_to_a_peer_that_never_reads_end_with_the_connection),
-		TEST(incomplete_frames_of_many_are_bounded),
+		TEST(large_frames_of_many_all_arrive),
+		TEST(who_begins_a_frame_and_sends_no_more_gives_way),
+		TEST(who_sends_too_slowly_does_not_keep_the_others_waiting),
+		TEST(incomplete_frames_have_an_end),
 		TEST(silence_closes_after_the_idle_time),
 		TEST(drain_answers_what_is_in_flight_and_reads_no_more),
 		TEST(drained_connection_ends_with_its_last_unanswered_request),
