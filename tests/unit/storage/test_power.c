@@ -212,7 +212,7 @@ static void what_more_bytes_than_allowed_left_can_be_read(void **state)
 	for (int i = 0; i < 10; i++)
 		append(f, "T", 0, "old");
 	flush_queue(f, "T", 0);
-	AWAIT(is_on_level_1(f));
+	AWAIT(is_on_level_1(f) || store_queue_min(queue_of(f, "T", 0)) > 0); /* the keeper may be first */
 	append(f, "T", 0, "new");
 	assert_int_equal(store_sync(f->store), 0);
 	assert_true(store_retain(f->store, &err) >= 0); /* 0: the keeper was first */
