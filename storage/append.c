@@ -217,6 +217,13 @@ static void record_stage(struct store *s, struct round *r, struct store_record *
 	const char *parts[] = { tag_hash, rec->head, rec->body.p ? rec->body.p : "", rec->tail.p ? rec->tail.p : "" };
 	const size_t sizes[] = { sizeof tag_hash, rec->n_head, rec->body.n, rec->tail.n };
 
+	if (q->grown_in != r->id) {
+		q->grown_in = r->id;
+		r->grown[r->n_grown++] = (struct grown){ .queue = q,
+							 .old_next_offset = q->next_offset,
+							 .old_last_at_ms = q->last_at_ms,
+							 .had_row = q->has_row };
+	}
 	if (!q->has_row) {
 		char number[4];
 
@@ -245,10 +252,6 @@ static void record_stage(struct store *s, struct round *r, struct store_record *
 
 	r->n_records++;
 	r->bytes += rec->n_head + rec->body.n + rec->tail.n;
-	if (q->grown_in != r->id) {
-		q->grown_in = r->id;
-		r->grown[r->n_grown++].queue = q;
-	}
 }
 
 /* Deletes first: a row that is put anew for the same time stays. */
@@ -359,6 +362,21 @@ static void round_publish(struct store *s, struct round *r)
 	atomic_store(&s->bytes_put, s->counters.bytes);
 }
 
+/* Nothing was written: as if nobody had asked. */
+static void round_take_back(struct store *s, struct round *r)
+{
+	for (size_t i = 0; i < r->n_grown; i++) {
+		struct grown *g = &r->grown[i];
+
+		g->queue->next_offset = g->old_next_offset;
+		g->queue->last_at_ms = g->old_last_at_ms;
+		g->queue->has_row = g->had_row;
+	}
+	r->n_grown = 0;
+	s->counters.messages -= r->n_records;
+	s->counters.bytes -= r->bytes;
+}
+
 static void round_run(struct store *s, struct round *r)
 {
 	struct store_op *op;
@@ -387,6 +405,8 @@ static void round_run(struct store *s, struct round *r)
 	rocksdb_writebatch_clear(s->batch);
 	if (result == 0)
 		round_publish(s, r);
+	else
+		round_take_back(s, r);
 	if (result == 0 && r->due_first_ms < INT64_MAX)
 		due_note(s, r->due_first_ms);
 	else

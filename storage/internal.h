@@ -162,14 +162,16 @@ struct store {
 	/* space.c */
 	_Atomic uint64_t bytes_free, bytes_total, bytes_on_disk, bytes_since_check;
 	_Atomic bool is_critical; /* so little space that not even an offset is written */
+	_Atomic bool is_refused;  /* RocksDB could not write a table for want of space, and takes nothing until it has */
 	bool has_ballast;         /* keeper */
 	uint64_t bytes_at_tick;   /* keeper: bytes_written when it last looked */
 };
 
-/* A queue that grew in a round. */
+/* A queue that grew in a round, and what it was before. */
 struct grown {
 	struct store_queue *queue;
-	int64_t new_max;
+	int64_t new_max, old_next_offset, old_last_at_ms;
+	bool had_row;
 };
 
 static inline void rocksdb_textp(char **text)
@@ -239,7 +241,7 @@ bool family_name_parse(const char *name, bool *ret_is_shared, uint32_t *ret_numb
 
 /* ---- store.c ---- */
 
-/* Writes `batch` and clears it. Append lock held. 0, -ENOSPC, -EIO; the state follows. */
+/* Writes `batch` and clears it. Append lock held. 0; -ENOSPC: nothing was written, later it may be; -EIO. The state follows. */
 int store_write_locked(struct store *s, rocksdb_writebatch_t *batch) _must_check_;
 /* The same for callers without the lock; with SYNC_FLUSH the batch is on the disk when this returns. */
 int store_write(struct store *s, rocksdb_writebatch_t *batch) _must_check_;
@@ -349,8 +351,9 @@ int offsets_commit(struct store *s, const struct store_offset_put *put) _must_ch
 bool offset_put_is_valid(const struct store_offset_put *put);
 /* Parts of a key on disk. -EBADMSG. */
 int offset_key_parse(struct mq_slice key, struct mq_slice *ret_group, struct mq_slice *ret_topic, int32_t *ret_queue_id) _must_check_;
-/* Stages the removal of all rows of a group and topic (empty: all) and takes them out of memory. Append lock held. */
+/* Stages the removal of all rows of a group and topic (empty: all); after the write they are taken out of memory. Append lock held. */
 void offsets_stage_delete(rocksdb_writebatch_t *batch, struct store *s, struct mq_slice group, struct mq_slice topic);
+void offsets_forget(struct store *s, struct mq_slice group, struct mq_slice topic);
 
 /* ---- meta.c ---- */
 enum { META_KEY_MAX = 32 + NAME_MAX_BYTES };
@@ -371,7 +374,9 @@ void keeper_wake(struct store *s);
 void space_open(struct store *s);        /* before RocksDB opens: space_check(), and the ballast is given up if need be */
 void space_check(struct store *s);       /* keeper and retention: asks the file system, moves the state, keeps the ballast */
 void space_check_burst(struct store *s); /* append lock held, before a round */
-bool space_is_critical(struct store *s);
+bool space_is_critical(struct store *s); /* also while RocksDB refuses */
+void space_refused(struct store *s); /* RocksDB refused a write: see is_refused */
+void space_try_again(struct store *s); /* keeper: does it still? */
 void space_keep_ballast(struct store *s); /* keeper */
 void space_measure(struct store *s); /* bytes_on_disk */
 void retention_tick(struct store *s);

@@ -31,6 +31,7 @@ static void keeper_trim(struct store *s)
 
 static void keeper_tick(struct store *s, uint64_t n)
 {
+	space_try_again(s);
 	space_check(s);
 	space_keep_ballast(s);
 	(void)offsets_flush(s); /* no space: tried again; failed: the state says so */

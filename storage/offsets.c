@@ -59,6 +59,15 @@ static struct offset_row *offset_row(struct store *s, const char *key, size_t n_
 	return row;
 }
 
+/* offsets_lock held. */
+static void offset_row_mark(struct store *s, struct offset_row *row)
+{
+	if (row->is_dirty)
+		return;
+	row->is_dirty = true;
+	TAILQ_INSERT_TAIL(&s->dirty_offsets, row, dirty);
+}
+
 static void offset_row_delete(struct store *s, struct offset_row *row)
 {
 	if (row->is_dirty)
@@ -94,10 +103,7 @@ int store_offset_set(struct store *s, struct mq_slice group, struct mq_slice top
 	if (!row)
 		return -ENOMEM;
 	row->offset = offset;
-	if (!row->is_dirty) {
-		row->is_dirty = true;
-		TAILQ_INSERT_TAIL(&s->dirty_offsets, row, dirty);
-	}
+	offset_row_mark(s, row);
 	return 0;
 }
 
@@ -126,8 +132,7 @@ static void offset_row_stage(rocksdb_writebatch_t *batch, struct store *s, const
 /* Append lock held. */
 static int offsets_flush_locked(struct store *s)
 {
-	TAILQ_HEAD(, offset_row) staged = TAILQ_HEAD_INITIALIZER(staged);
-	struct offset_row *row;
+	struct offset_row *row, *next;
 	int r;
 
 	pthread_mutex_lock(&s->offsets_lock);
@@ -140,9 +145,15 @@ static int offsets_flush_locked(struct store *s)
 
 	if (rocksdb_writebatch_count(s->batch) == 0)
 		return 0;
-	/* A failure is final for the store, so nobody would write them again. */
 	r = store_write_locked(s, s->batch);
 	rocksdb_writebatch_clear(s->batch);
+	if (r == -ENOSPC) {
+		LOCKED(&s->offsets_lock);
+
+		/* Some of these have changed again and some were clean, which does no harm. */
+		HASH_ITER(hh, s->offsets, row, next)
+			offset_row_mark(s, row);
+	}
 	return r;
 }
 
@@ -199,12 +210,19 @@ void offsets_stage_delete(rocksdb_writebatch_t *batch, struct store *s, struct m
 	struct offset_row *row, *next;
 	LOCKED(&s->offsets_lock);
 
-	HASH_ITER(hh, s->offsets, row, next) {
-		if (!row_matches(row, group, topic))
-			continue;
-		rocksdb_writebatch_delete_cf(batch, s->cf[CF_OFFSETS], row->key, row->n_key);
-		offset_row_delete(s, row);
-	}
+	HASH_ITER(hh, s->offsets, row, next)
+		if (row_matches(row, group, topic))
+			rocksdb_writebatch_delete_cf(batch, s->cf[CF_OFFSETS], row->key, row->n_key);
+}
+
+void offsets_forget(struct store *s, struct mq_slice group, struct mq_slice topic)
+{
+	struct offset_row *row, *next;
+	LOCKED(&s->offsets_lock);
+
+	HASH_ITER(hh, s->offsets, row, next)
+		if (row_matches(row, group, topic))
+			offset_row_delete(s, row);
 }
 
 int store_offset_delete(struct store *s, struct mq_slice group, struct mq_slice topic)
@@ -219,6 +237,8 @@ int store_offset_delete(struct store *s, struct mq_slice group, struct mq_slice 
 		r = store_write_locked(s, s->batch);
 		rocksdb_writebatch_clear(s->batch);
 	}
+	if (r == 0)
+		offsets_forget(s, group, topic);
 	append_unlock(s);
 	if (r == 0 && s->cfg.sync_flush)
 		r = store_sync(s);

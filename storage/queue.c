@@ -362,6 +362,7 @@ static int topic_delete_locked(struct store *s, struct mq_slice topic)
 	rocksdb_writebatch_clear(s->batch);
 	if (r < 0)
 		return r;
+	offsets_forget(s, (struct mq_slice){}, topic);
 
 	pthread_rwlock_wrlock(&s->queues_lock);
 	SLIST_FOREACH(q, &s->all, link)

@@ -1,7 +1,8 @@
 /* Free space. RocksDB aborts the process on the write after one that met ENOSPC, so appends stop before: below min_free_bytes or
  * above the warning ratio. The keeper asks the file system every second, who appends every ten milliseconds; between that, bytes
  * written since are taken off, so that a burst cannot overrun the guard. Below a quarter of the guard not even offsets are
- * written, and the ballast file is given up, so that flushes which are under way find room. */
+ * written, and the ballast file is given up, so that flushes which are under way find room. When one found none, RocksDB takes nothing
+ * until it has tried again, and says so before it touches its log: it is asked by an empty write each second. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -57,7 +58,7 @@ void space_check(struct store *s)
 		store_set_state(s, STORE_NO_SPACE,
 				"%s has %llu MiB free, the disk is used to %.1f %%, above %.1f %% (diskSpaceWarningLevelRatio)",
 				s->cfg.path, (unsigned long long)(n_free >> 20), used * 100, s->cfg.disk_warning_ratio * 100);
-	else if (n_free >= guard + guard / 8 && used <= s->cfg.disk_warning_ratio - 0.001)
+	else if (n_free >= guard + guard / 8 && used <= s->cfg.disk_warning_ratio - 0.001 && !atomic_load(&s->is_refused))
 		store_set_state(s, STORE_WRITABLE, "%s", "");
 }
 
@@ -77,7 +78,26 @@ void space_check_burst(struct store *s)
 
 bool space_is_critical(struct store *s)
 {
-	return atomic_load(&s->is_critical);
+	return atomic_load(&s->is_critical) || atomic_load(&s->is_refused);
+}
+
+void space_refused(struct store *s)
+{
+	atomic_store(&s->is_refused, true);
+	store_set_state(s, STORE_NO_SPACE, "%s: what is in memory found no space on the disk, and is written when there is some", s->cfg.path);
+}
+
+/* Nothing is asked of it but whether it would. RocksDB looks at the disk every five seconds. */
+void space_try_again(struct store *s)
+{
+	_cleanup_(rocksdb_textp) char *text = NULL;
+
+	if (!atomic_load(&s->is_refused) || store_state(s) == STORE_FAILED)
+		return;
+	append_lock(s);
+	rocksdb_writebatch_clear(s->batch);
+	atomic_store(&s->is_refused, store_write_locked(s, s->batch) == -ENOSPC);
+	append_unlock(s);
 }
 
 void space_open(struct store *s)

@@ -5,8 +5,8 @@
  * arrived meanwhile), the queues' maximum offsets are published, on_append() wakes waiters, and turn->done() is called: at once
  * with ASYNC_FLUSH, by the flusher after fdatasync with SYNC_FLUSH. Nothing is visible or acknowledged before that.
  *
- * Failure modes. Free space below the guard: ops end with -ENOSPC before anything is written; resumes by itself. RocksDB refuses
- * a write: -EIO, and the store is STORE_FAILED for good (nothing is ever written after a write error); reads go on.
+ * Failure modes. Free space below the guard: ops end with -ENOSPC before anything is written; resumes by itself. RocksDB found no
+ * space for a table all the same: the same, until it has written it. RocksDB refuses a write for another reason: -EIO, and the store is STORE_FAILED for good (nothing is ever written after a write error); reads go on.
  * fdatasync fails: the turns waiting get -EIO, STORE_FAILED. Memory: -ENOMEM.
  *
  * Threads: any function from any thread unless it says otherwise. Strings and slices are copied before a call returns

@@ -1,7 +1,33 @@
 /* A disk that fills up, by the hook that says how much is free. */
+#include <limits.h>
+#include <sys/syscall.h>
+
 #include "store_test.h"
 
 enum { MIB = 1 << 20 };
+
+/* No space for tables, logs go on: as long as this is set. */
+static _Atomic bool tables_are_refused;
+
+static bool is_table(int fd)
+{
+	char link[64], path[PATH_MAX];
+	ssize_t n;
+
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof path - 1);
+	return n > 4 && strncmp(path + n - 4, ".sst", 4) == 0;
+}
+
+/* In place of the C library's, for RocksDB. */
+ssize_t write(int fd, const void *bytes, size_t n)
+{
+	if (atomic_load(&tables_are_refused) && is_table(fd)) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return syscall(SYS_write, fd, bytes, n);
+}
 
 static void set_free(struct fixture *f, uint64_t bytes)
 {
@@ -58,6 +84,73 @@ static unsigned n_own(struct fixture *f)
 	LOCKED(&f->store->spares_lock);
 
 	return f->store->n_own;
+}
+
+/* What is in memory goes to a table in the background. That fails: RocksDB refuses writes until it has tried again, every five seconds. */
+static void fail_flush(struct fixture *f)
+{
+	rocksdb_flushoptions_t *o = rocksdb_flushoptions_create();
+	char *text = NULL;
+
+	atomic_store(&tables_are_refused, true);
+	rocksdb_flush_cf(f->store->db, o, queue_of(f, "T", 0)->family->cf, &text);
+	rocksdb_flushoptions_destroy(o);
+	assert_non_null(text);
+	rocksdb_free(text);
+}
+
+static int64_t offset_of_g(struct fixture *f)
+{
+	int64_t offset = -1;
+
+	(void)!store_offset_get(f->store, MQ_SLICE("g"), MQ_SLICE("T"), 0, &offset);
+	return offset;
+}
+
+/* As a write finds it that comes before anybody knows. */
+static void forget_refusal(struct fixture *f)
+{
+	append_lock(f->store);
+	atomic_store(&f->store->is_refused, false);
+	atomic_store(&f->store->state, STORE_WRITABLE);
+	append_unlock(f->store);
+}
+
+static void what_found_no_space_for_a_table_is_written_when_there_is_some(void **state)
+{
+	struct fixture *f = *state;
+	char why[400];
+
+	f->cfg.min_free_bytes = 8 * MIB;
+	fixture_open(f);
+	assert_int_equal(append(f, "T", 0, "before"), 0);
+	fail_flush(f);
+	assert_int_equal(append(f, "T", 0, "refused"), -ENOSPC);
+	assert_int_equal(store_state(f->store), STORE_NO_SPACE);
+	store_state_reason(f->store, why, sizeof why);
+	assert_non_null(strstr(why, f->dir));
+
+	forget_refusal(f);
+	assert_int_equal(append(f, "new topic", 0, "refused"), -ENOSPC);
+	assert_int_equal(store_offset_set(f->store, MQ_SLICE("g"), MQ_SLICE("T"), 0, 7), 0);
+	forget_refusal(f);
+	assert_int_equal(offsets_flush(f->store), -ENOSPC);
+	forget_refusal(f);
+	assert_int_equal(store_offset_delete(f->store, MQ_SLICE("g"), MQ_SLICE("T")), -ENOSPC);
+	forget_refusal(f);
+	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T")), -ENOSPC);
+	assert_int_equal(offset_of_g(f), 7);
+	assert_string_equal(scan(f, "T", 0, 0).body, "before");
+
+	atomic_store(&tables_are_refused, false);
+	AWAIT(store_state(f->store) == STORE_WRITABLE);
+	assert_int_equal(append(f, "T", 0, "after"), 1);
+	assert_int_equal(append(f, "new topic", 0, "after"), 0);
+	fixture_reopen(f);
+	assert_int_equal(offset_of_g(f), 7);
+	assert_int_equal(scan(f, "T", 0, 0).n, 2);
+	assert_string_equal(scan(f, "T", 0, 0).body, "after");
+	assert_string_equal(scan(f, "new topic", 0, 0).body, "after");
 }
 
 static void a_deleted_topic_frees_a_full_disk(void **state)
@@ -160,6 +253,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST_CLOSED(a_full_disk_refuses_and_resumes_by_itself),
+		TEST_CLOSED(what_found_no_space_for_a_table_is_written_when_there_is_some),
 		TEST_CLOSED(a_deleted_topic_frees_a_full_disk),
 		TEST(the_warning_ratio_refuses_too),
 		TEST_CLOSED(a_burst_does_not_overrun_the_guard),
