@@ -26,6 +26,7 @@ struct locks {
 	struct broker *broker; /* borrowed */
 	pthread_mutex_t lock;  /* protects the next */
 	struct lock_row *rows; /* owned */
+	size_t n_bytes;        /* of them */
 	int64_t swept_at_ms;
 };
 
@@ -41,9 +42,15 @@ int locks_new(struct locks **ret, struct broker *b)
 	return 0;
 }
 
+static size_t lock_bytes(const struct lock_row *row)
+{
+	return sizeof *row + row->n_key + strlen(row->client_id) + 1;
+}
+
 static void locks_drop(struct locks *l, struct lock_row *row)
 {
 	HASH_DEL(l->rows, row);
+	l->n_bytes -= lock_bytes(row);
 	free(row->client_id);
 	free(row);
 }
@@ -90,7 +97,7 @@ static void locks_sweep(struct locks *l, int64_t now_ms)
 
 static bool locks_insert(struct locks *l, const char *key, size_t n_key, struct mq_slice client_id, int64_t now_ms)
 {
-	struct lock_row *row = calloc(1, sizeof *row + n_key);
+	struct lock_row *row = l->n_bytes < LOCKS_BYTES_MAX ? calloc(1, sizeof *row + n_key) : NULL;
 
 	if (row)
 		row->client_id = strndup(client_id.p, client_id.n);
@@ -102,6 +109,7 @@ static bool locks_insert(struct locks *l, const char *key, size_t n_key, struct 
 	row->n_key = n_key;
 	memcpy(row->key, key, n_key);
 	HASH_ADD_KEYPTR(hh, l->rows, row->key, n_key, row);
+	l->n_bytes += lock_bytes(row);
 	return true;
 }
 
@@ -114,7 +122,7 @@ bool locks_take(struct locks *l, struct mq_slice group, struct mq_slice topic, i
 	struct lock_row *row;
 	bool is_mine;
 
-	if (n_key == 0)
+	if (n_key == 0 || client_id.n > LOCK_CLIENT_MAX)
 		return false;
 	pthread_mutex_lock(&l->lock);
 	locks_sweep(l, now_ms);

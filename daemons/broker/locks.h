@@ -8,6 +8,11 @@
 struct broker;
 struct locks;
 
+enum {
+	LOCK_CLIENT_MAX = 1024,     /* bytes of a client id; a longer one sends no heartbeat either */
+	LOCKS_BYTES_MAX = 64 << 20, /* of all locks, some 300,000 of usual names; beyond it nobody gets another one */
+};
+
 int locks_new(struct locks **ret, struct broker *b);
 struct locks *locks_free(struct locks *l);
 /* True when client_id now holds (group, topic, queue): was free, expired, or its own. */
