@@ -43,9 +43,11 @@ int mq_route_broker_decode(struct mq_route_broker *ret, const struct mq_json_nod
 	}
 	qsort(b.addresses, b.n_addresses, sizeof *b.addresses, by_id);
 	MQ_JSON_EACH(socket, sockets) {
-		for (unsigned i = 0; i < b.n_addresses; i++)
-			if (b.addresses[i].id == key_i64(socket))
-				b.addresses[i].local_socket = mq_json_text(socket);
+		struct mq_route_address wanted = { .id = key_i64(socket) };
+		struct mq_route_address *a = bsearch(&wanted, b.addresses, b.n_addresses, sizeof wanted, by_id);
+
+		if (a)
+			a->local_socket = mq_json_text(socket);
 	}
 	*ret = b;
 	return 0;

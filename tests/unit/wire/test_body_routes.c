@@ -2,6 +2,7 @@
 #include "tests/unit/wire/wire_test.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <zlib.h>
 
@@ -80,6 +81,31 @@ static void local_sockets_go_with_their_ids(void **state)
 	assert_int_equal(mq_route_encode(&route, MQ_ROUTE_STANDARD, out), 0);
 	assert_written(out, text);
 	mq_route_done(&route);
+}
+
+/* A peer may send so many; comparing each with each would take minutes. */
+static void a_broker_of_many_ids_is_read_in_passing(void **state)
+{
+	enum { N = 200000 };
+	char *text = malloc(100 + 2 * 12 * N), *p = text;
+	struct mq_route route;
+
+	assert_non_null(text);
+	p = stpcpy(p, "{\"brokerDatas\":[{\"brokerName\":\"b\",\"brokerAddrs\":{");
+	for (int i = N; i-- > 0;)
+		p += sprintf(p, "%d:\"a\",", i);
+	p = stpcpy(p, "},\"localSockets\":{");
+	for (int i = 0; i < N; i++)
+		p += sprintf(p, "%d:\"s\",", i);
+	stpcpy(p, "}}]}");
+	assert_int_equal(mq_route_decode(&route, mq_slice_of(text), NULL), 0);
+	assert_int_equal(route.brokers[0].n_addresses, N);
+	for (int i = 0; i < N; i++) {
+		assert_int_equal(route.brokers[0].addresses[i].id, i);
+		assert_slice_equal(route.brokers[0].addresses[i].local_socket, "s");
+	}
+	mq_route_done(&route);
+	free(text);
 }
 
 static void what_is_no_route_is_refused(void **state)
@@ -212,6 +238,7 @@ int main(void)
 		cmocka_unit_test(both_shapes_of_a_route_are_read_and_written),
 		cmocka_unit_test(the_standard_shape_is_ascii),
 		cmocka_unit_test(local_sockets_go_with_their_ids),
+		cmocka_unit_test(a_broker_of_many_ids_is_read_in_passing),
 		cmocka_unit_test(what_is_no_route_is_refused),
 		cmocka_unit_test(a_cluster_info_is_read_and_written),
 		cmocka_unit_test(tables_and_lists_are_read_and_written),
