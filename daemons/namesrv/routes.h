@@ -15,7 +15,8 @@
 
 enum {
 	ROUTES_NAME_MAX = 255,           /* bytes of a cluster, broker or topic name, an address or a path */
-	ROUTES_BROKERS_MAX = 10000,      /* registered broker ids */
+	ROUTES_BROKERS_MAX = 10000,      /* registered broker ids, and names of brokers in clusters */
+	ROUTES_LIVE_MAX = 40000,         /* addresses that registered, those included whose id has another one by now */
 	ROUTES_QUEUES_MAX = 2000000,     /* entries of topic and broker together */
 	ROUTES_TIMEOUT_DEFAULT = 120000, /* ms without registration or heartbeat until a broker is forgotten */
 };
@@ -81,7 +82,7 @@ struct routes {
 	struct route_broker *brokers;   /* hash by name */
 	struct route_cluster *clusters; /* hash by name */
 	struct route_live *live;        /* hash by key */
-	unsigned n_addresses, n_queues; /* against the limits */
+	unsigned n_addresses, n_queues, n_in_clusters; /* against the limits */
 	/* The smallest id of a broker name is another one now; offline_address: because this one left (else NULL), with its
 	 * ha_address, or that of the newcomer. Called within the change: must not change anything. NULL: nobody wants to know. */
 	void (*min_changed)(void *user, const struct route_broker *b, const char *offline_address, const char *ha_address);

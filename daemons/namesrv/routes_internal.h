@@ -9,6 +9,7 @@ int route_set_optional(char **member, struct mq_slice text) _must_check_;
  * sentence that calls it `what`. */
 int route_check_name(struct mq_slice name, const char *what, bool is_required, struct mq_error *err) _must_check_;
 
+bool route_cluster_has(const struct routes *r, struct mq_slice name, struct mq_slice broker);
 /* Adds the broker name to the cluster, which is made when it is not there. -ENOMEM. */
 int route_clusters_add(struct routes *r, struct mq_slice name, struct mq_slice broker) _must_check_;
 /* Out of all clusters; a cluster goes with its last broker. */

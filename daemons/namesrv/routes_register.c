@@ -126,6 +126,17 @@ static int register_address(struct routes *r, struct route_broker *b, const stru
 	return e;
 }
 
+static int registration_check_room(const struct routes *r, const struct route_registration *reg, bool is_new_id, struct mq_error *err)
+{
+	if (is_new_id && r->n_addresses >= ROUTES_BROKERS_MAX)
+		return mq_error_set(err, -ENOSPC, "%d brokers are registered, no more are accepted", ROUTES_BROKERS_MAX);
+	if (HASH_COUNT(r->live) >= ROUTES_LIVE_MAX && !routes_live(r, reg->cluster, reg->address))
+		return mq_error_set(err, -ENOSPC, "%d addresses registered lately, no more are accepted", ROUTES_LIVE_MAX);
+	if (r->n_in_clusters >= ROUTES_BROKERS_MAX && !route_cluster_has(r, reg->cluster, reg->broker))
+		return mq_error_set(err, -ENOSPC, "%d brokers are in clusters, no more are accepted", ROUTES_BROKERS_MAX);
+	return 0;
+}
+
 int routes_register(struct routes *r, const struct route_registration *reg, struct mq_error *err)
 {
 	struct route_broker *b = (struct route_broker *)routes_broker(r, reg->broker);
@@ -143,9 +154,9 @@ int routes_register(struct routes *r, const struct route_registration *reg, stru
 	}
 	if (is_new_id && reg->n_topics == 1)
 		return ROUTES_REFUSED;
-	if (is_new_id && r->n_addresses >= ROUTES_BROKERS_MAX)
-		return mq_error_set(err, -ENOSPC, "%d brokers are registered, no more are accepted", ROUTES_BROKERS_MAX);
-
+	e = registration_check_room(r, reg, is_new_id, err);
+	if (e < 0)
+		return e;
 	if (!b)
 		b = route_broker_new(r, reg->broker, reg->cluster);
 	e = b ? route_clusters_add(r, reg->cluster, reg->broker) : -ENOMEM;

@@ -53,6 +53,7 @@ static void cluster_remove(struct routes *r, struct route_cluster *c, const char
 		free(c->brokers[i]);
 		memmove(&c->brokers[i], &c->brokers[i + 1], (c->n_brokers - i - 1) * sizeof c->brokers[0]);
 		c->n_brokers--;
+		r->n_in_clusters--;
 		break;
 	}
 	if (c->n_brokers > 0)
@@ -71,16 +72,24 @@ void route_clusters_remove(struct routes *r, const char *broker)
 		cluster_remove(r, c, broker);
 }
 
+bool route_cluster_has(const struct routes *r, struct mq_slice name, struct mq_slice broker)
+{
+	const struct route_cluster *c = routes_cluster(r, name);
+
+	for (unsigned i = 0; c && i < c->n_brokers; i++)
+		if (mq_slice_is(broker, c->brokers[i]))
+			return true;
+	return false;
+}
+
 int route_clusters_add(struct routes *r, struct mq_slice name, struct mq_slice broker)
 {
 	struct route_cluster *c = (struct route_cluster *)routes_cluster(r, name);
 	char **grown, *broker_name;
-	unsigned at = 0;
+	unsigned at;
 
-	for (; c && at < c->n_brokers; at++) {
-		if (mq_slice_is(broker, c->brokers[at]))
-			return 0;
-	}
+	if (route_cluster_has(r, name, broker))
+		return 0;
 	if (!c) {
 		c = calloc(1, sizeof *c);
 		if (!c || !(c->name = copy(name))) {
@@ -104,6 +113,7 @@ int route_clusters_add(struct routes *r, struct mq_slice name, struct mq_slice b
 	memmove(&grown[at + 1], &grown[at], (c->n_brokers - at) * sizeof *grown);
 	grown[at] = broker_name;
 	c->n_brokers++;
+	r->n_in_clusters++;
 	return 0;
 }
 

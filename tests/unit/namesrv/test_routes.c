@@ -381,6 +381,47 @@ static void there_is_a_limit_to_brokers(void **state)
 	assert_null(routes_live(r, S("C"), reg.address));
 }
 
+/* One id that says it is somewhere else again and again. */
+static void there_is_a_limit_to_addresses_that_were_left(void **state)
+{
+	struct routes *r = *state;
+	struct route_registration reg = registration("b", 0, "h:1");
+	struct mq_error err = {};
+	char address[32];
+
+	reg.address.p = address;
+	for (int i = 0; i < ROUTES_LIVE_MAX; i++) {
+		reg.address.n = (size_t)snprintf(address, sizeof address, "h:%d", i);
+		assert_int_equal(routes_register(r, &reg, &err), 0);
+	}
+	assert_int_equal(routes_register(r, &reg, &err), 0);
+	reg.address = S("one too many");
+	assert_int_equal(routes_register(r, &reg, &err), -ENOSPC);
+	assert_null(routes_live(r, S("C"), reg.address));
+	assert_int_equal(routes_expire(r, 1000 + ROUTES_TIMEOUT_DEFAULT + 1, NULL, NULL), ROUTES_LIVE_MAX);
+	assert_int_equal(routes_register(r, &reg, &err), 0);
+}
+
+static void there_is_a_limit_to_names_in_clusters(void **state)
+{
+	struct routes *r = *state;
+	struct route_registration reg = registration("b", 0, "h:1");
+	struct mq_error err = {};
+
+	assert_int_equal(routes_register(r, &reg, &err), 0);
+	reg.cluster = S("D");
+	assert_int_equal(routes_register(r, &reg, &err), 0);
+	assert_int_equal(r->n_in_clusters, 2);
+	r->n_in_clusters = ROUTES_BROKERS_MAX;
+	assert_int_equal(routes_register(r, &reg, &err), 0);
+	reg.cluster = S("E");
+	assert_int_equal(routes_register(r, &reg, &err), -ENOSPC);
+	assert_null(routes_cluster(r, S("E")));
+	r->n_in_clusters = 2;
+	routes_unregister(r, S("D"), S("b"), S("h:1"));
+	assert_int_equal(r->n_in_clusters, 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -402,6 +443,8 @@ int main(void)
 		TEST(permissions_are_wiped_and_added),
 		TEST(impossible_names_are_refused),
 		TEST(there_is_a_limit_to_brokers),
+		TEST(there_is_a_limit_to_addresses_that_were_left),
+		TEST(there_is_a_limit_to_names_in_clusters),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
