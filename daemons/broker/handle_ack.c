@@ -302,10 +302,11 @@ struct receipt_asked {
 	int32_t queue_id;
 	int64_t offset;
 	bool is_end_allowed; /* the offset behind the last message, too */
+	struct store_queue *queue; /* where it is: set when it is there */
 };
 
 /* 0, or the code of a refusal; remark "" for none. */
-static int receipt_check(struct mq_request *req, const struct receipt_asked *asked, struct pop_handle *ret, char *remark, size_t size)
+static int receipt_check(struct mq_request *req, struct receipt_asked *asked, struct pop_handle *ret, char *remark, size_t size)
 {
 	struct broker *b = req->server;
 	struct store_queue *q;
@@ -322,7 +323,7 @@ static int receipt_check(struct mq_request *req, const struct receipt_asked *ask
 			 asked->queue_id, MQ_FMT(asked->topic), topic.read_queues, mq_conn_peer(req->conn)->text);
 		return MQ_MESSAGE_ILLEGAL;
 	}
-	q = store_queue_find(b->store, asked->topic, asked->queue_id);
+	q = asked->queue = store_queue_find(b->store, asked->topic, asked->queue_id);
 	min = q ? store_queue_min(q) : 0;
 	max = q ? store_queue_max(q) : 0;
 	if (asked->offset < min || asked->offset > max || (asked->offset == max && !asked->is_end_allowed)) {
@@ -439,6 +440,7 @@ struct change {
 	struct change_header h;
 	struct pop_handle handle;
 	int64_t now_ms;
+	struct store_queue *queue;
 	struct store_due row;
 	struct order_change order; /* of what was popped in order */
 	bool is_past;              /* the group is beyond it */
@@ -470,7 +472,7 @@ static void change_stored(struct broker_op *op)
 
 static void change_move_row(struct change *c)
 {
-	struct store_queue *q = store_queue_find(c->broker->store, c->h.topic, c->h.queue_id);
+	struct store_queue *q = c->queue;
 	struct store_op *op = &c->op.op;
 
 	store_op_init(op);
@@ -540,6 +542,7 @@ int handle_change_message_invisibletime(struct mq_request *req)
 	c->broker = req->server;
 	c->h = h;
 	c->handle = handle;
+	c->queue = asked.queue;
 	c->now_ms = mq_wall_ms(c->broker->clock);
 	if (handle.revive_queue != POP_ORDER_REVIVE_QUEUE) {
 		change_move_row(c);

@@ -228,7 +228,8 @@ static void notification_run(struct notification *n)
 			notification_reply(n, MQ_SUCCESS, POP_NO_REMARK, true, false);
 			return;
 		}
-		if (!n->may_wait || atomic_load(&b->is_stopping)) {
+		/* A connection that closed while its group was made wakes nobody any more. */
+		if (!n->may_wait || atomic_load(&b->is_stopping) || !mq_conn_is_open(n->req->conn)) {
 			notification_reply(n, MQ_SUCCESS, POP_NO_REMARK, false, false);
 			return;
 		}

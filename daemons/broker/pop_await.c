@@ -93,7 +93,10 @@ bool pop_await_lock(struct pop_await *w, struct broker *b, struct mq_conn *conn,
 
 int64_t pop_await_until(const struct broker *b, struct mq_conn *conn, int64_t wall_ms)
 {
-	int64_t left_ms = wall_ms - mq_wall_ms(b->clock);
+	int64_t left_ms;
+
+	if (__builtin_sub_overflow(wall_ms, mq_wall_ms(b->clock), &left_ms))
+		left_ms = 0; /* long ago: now is a positive number */
 
 	return mq_loop_mono_ms(mq_conn_loop(conn)) + (left_ms < 0 ? 0 : left_ms > AWAIT_MAX_MS ? AWAIT_MAX_MS : left_ms);
 }

@@ -658,6 +658,50 @@ static void a_notification_says_whether_there_is_something(void **state)
 	harness_close(other);
 }
 
+/* Its group is made on a reader first, and by then it may be gone. */
+static void who_is_gone_before_it_waits_takes_nobodys_place(void **state)
+{
+	static const struct linger reset = { .l_onoff = 1 };
+	struct harness_peer *p = *state;
+
+	send_ok(p, "Gone", "0", "", "x");
+	for (int i = 0; i < 40; i++) {
+		struct harness_peer *other = harness_connect_tcp(daemon_);
+		int64_t until_ms = mq_mono_ms(&mq_clock_system) + HARNESS_DEADLINE_MS;
+		const struct mq_command *answer;
+		struct mq_command cmd;
+		char group[16];
+
+		snprintf(group, sizeof group, "gone%d", i);
+		harness_request(&cmd, MQ_NOTIFICATION, "consumerGroup", group, "topic", "Gone", "queueId", "3", "pollTime", FAR, NULL);
+		assert_int_equal(setsockopt(other->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
+		harness_send(other, &cmd);
+		harness_close(other);
+		do {
+			assert_true(mq_mono_ms(&mq_clock_system) < until_ms);
+			answer = harness_ask(p, MQ_NOTIFICATION, "consumerGroup", group, "topic", "Gone", "queueId", "3", "pollTime", "60",
+					     NULL);
+			harness_assert_answer(answer, MQ_SUCCESS, "not set any response code");
+		} while (strcmp(harness_field(answer, "pollingFull"), "true") == 0);
+	}
+}
+
+static void a_notification_may_be_of_any_time(void **state)
+{
+	struct harness_peer *p = *state;
+
+	send_ok(p, "Born", "0", "", "x");
+	assert_notified(harness_ask(p, MQ_NOTIFICATION, "consumerGroup", "pg", "topic", "Born", "queueId", "3", "pollTime", "100",
+				    "bornTime", "-9223372036854775808", NULL),
+			"false", "false");
+	assert_notified(harness_ask(p, MQ_NOTIFICATION, "consumerGroup", "pg", "topic", "Born", "queueId", "3", "pollTime",
+				    "-9223372036854775808", "bornTime", "-9223372036854775808", NULL),
+			"false", "false");
+	assert_notified(harness_ask(p, MQ_NOTIFICATION, "consumerGroup", "pg", "topic", "Born", "queueId", "0", "pollTime",
+				    "9223372036854775807", "bornTime", "9223372036854775807", NULL),
+			"true", "false");
+}
+
 static void a_peek_takes_nothing(void **state)
 {
 	struct harness_peer *p = *state;
@@ -933,6 +977,7 @@ int main(void)
 		TEST(many_that_wait_share_what_comes),
 		TEST(a_pop_that_found_nothing_says_so_in_time),
 		TEST(a_notification_says_whether_there_is_something),
+		TEST(a_notification_may_be_of_any_time),
 		TEST(a_peek_takes_nothing),
 		TEST(in_order_the_next_comes_after_the_acknowledgement),
 		TEST(an_attempt_gets_its_messages_again),
@@ -944,6 +989,7 @@ int main(void)
 	};
 	const struct CMUnitTest small[] = {
 		TEST(who_waits_too_many_is_told),
+		TEST(who_is_gone_before_it_waits_takes_nobodys_place),
 		TEST(the_second_retry_topic_has_a_name_of_its_own),
 	};
 	const struct CMUnitTest forbidden[] = { TEST(a_broker_that_forbids_pops_says_so) };
