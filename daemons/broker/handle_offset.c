@@ -170,11 +170,15 @@ int handle_get_min_offset(struct mq_request *req)
 	struct broker *b = req->server;
 	struct mq_error err;
 	struct store_queue *q;
+	struct topic topic;
 
 	if (queue_header_decode(&h, &req->cmd, &err) < 0)
 		return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", err.text);
 	q = store_queue_find(b->store, h.topic, h.queue_id);
-	return reply_i64(req, "offset", q ? store_queue_min(q) : 0);
+	if (q && store_queue_max(q) > 0)
+		return reply_i64(req, "offset", store_queue_min(q));
+	/* As upstream: a BatchConsumeQueue does not know before its first message. */
+	return reply_i64(req, "offset", topics_get(b->topics, h.topic, &topic) == 0 && topic.is_batch_queue ? -1 : 0);
 }
 
 #define SEARCH_FIELDS(X)                     \

@@ -359,6 +359,7 @@ static void a_batch_for_a_topic_of_batches_has_one_id(void **state)
 					  "writeQueueNums", "2", "perm", "6", "topicFilterType", "SINGLE_TAG", "topicSysFlag", "0", "order",
 					  "false", "attributes", "+queue.type=BatchCQ", NULL),
 			      MQ_SUCCESS, NULL);
+	assert_string_equal(harness_field(harness_ask(p, MQ_GET_MIN_OFFSET, "topic", "Batches", "queueId", "1", NULL), "offset"), "-1");
 	n += put_entry(body + n, "two", "");
 	batch_request(&cmd, "Batches", (struct mq_slice){ body, n });
 	answer = harness_call(p, &cmd);
@@ -367,6 +368,7 @@ static void a_batch_for_a_topic_of_batches_has_one_id(void **state)
 	assert_int_equal(strlen(harness_field(answer, "msgId")), 32);
 	assert_int_equal(records_of(pull(p, "Batches", "1", "0"), r, 2), 2);
 	assert_int_equal(r[1].queue_offset, 1);
+	assert_string_equal(harness_field(harness_ask(p, MQ_GET_MIN_OFFSET, "topic", "Batches", "queueId", "1", NULL), "offset"), "0");
 }
 
 static void code_320_without_m_is_one_message(void **state)

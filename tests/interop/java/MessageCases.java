@@ -107,6 +107,7 @@ final class MessageCases {
 				return false;
 			}
 		});
+		w.outcome("empty from " + w.producer.minOffset(w.queue(topic, 0)) + " to " + w.producer.maxOffset(w.queue(topic, 0)));
 		for (int i = 0; i < 5; i++) {
 			Message m = World.message(topic, i % 2 == 0 ? "A" : "B", "inner " + i);
 
@@ -123,6 +124,6 @@ final class MessageCases {
 		for (MessageExt m : w.stored(topic, 1).get(0))
 			w.outcome(World.text(m) + "@" + m.getQueueOffset() + " " + m.getKeys() + " "
 					+ new TreeSet<>(m.getProperties().keySet()));
-		w.outcome("end " + w.producer.maxOffset(w.queue(topic, 0)));
+		w.outcome("from " + w.producer.minOffset(w.queue(topic, 0)) + " to " + w.producer.maxOffset(w.queue(topic, 0)));
 	}
 }
