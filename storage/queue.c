@@ -334,7 +334,7 @@ static void queue_detach(struct store *s, struct store_queue *q, struct store_fa
 }
 
 /* Append lock held. */
-static int topic_delete_locked(struct store *s, struct mq_slice topic)
+static int topic_delete_locked(struct store *s, struct mq_slice topic, const struct store_meta_put *puts, unsigned n_puts)
 {
 	struct store_family_list dead = STAILQ_HEAD_INITIALIZER(dead);
 	struct store_family *f;
@@ -358,6 +358,8 @@ static int topic_delete_locked(struct store *s, struct mq_slice topic)
 	pthread_rwlock_unlock(&s->queues_lock);
 
 	offsets_stage_delete(s->batch, s, (struct mq_slice){}, topic);
+	for (unsigned i = 0; i < n_puts; i++)
+		meta_stage(s->batch, s, puts[i].kind, puts[i].name, puts[i].value);
 	r = store_write_locked(s, s->batch);
 	rocksdb_writebatch_clear(s->batch);
 	if (r < 0)
@@ -376,16 +378,20 @@ static int topic_delete_locked(struct store *s, struct mq_slice topic)
 	return 0;
 }
 
-int store_topic_delete(struct store *s, struct mq_slice topic)
+int store_topic_delete(struct store *s, struct mq_slice topic, const struct store_meta_put *puts, unsigned n_puts)
 {
+	char key[META_KEY_MAX];
 	int r;
 
 	if (topic.n == 0)
 		return -EINVAL;
+	for (unsigned i = 0; i < n_puts; i++)
+		if (meta_key(key, puts[i].kind, puts[i].name) == 0)
+			return -EINVAL;
 	if (space_is_critical(s))
 		return -ENOSPC;
 	append_lock(s);
-	r = topic_delete_locked(s, topic);
+	r = topic_delete_locked(s, topic, puts, n_puts);
 	append_unlock(s);
 	if (r == 0 && s->cfg.sync_flush)
 		r = store_sync(s);

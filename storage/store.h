@@ -295,8 +295,8 @@ int store_meta_delete(struct store *store, const char *kind, struct mq_slice nam
 int store_meta_each(struct store *store, const char *kind, int (*each)(void *user, struct mq_slice name, struct mq_slice value), void *user) _must_check_;
 
 /* Deletes all queues of the topic and the offsets of every group on it: at once invisible, disk space follows. A topic of the
- * same name made later starts empty at offset 0 and never shows old messages. */
-int store_topic_delete(struct store *store, struct mq_slice topic) _must_check_;
+ * same name made later starts empty at offset 0 and never shows old messages. The metadata rows are written with it. */
+int store_topic_delete(struct store *store, struct mq_slice topic, const struct store_meta_put *puts, unsigned n_puts) _must_check_;
 
 /* ---- Space and statistics ---- */
 

@@ -194,11 +194,18 @@ struct topics *topics_free(struct topics *t)
 
 /* The version goes to the store first: a crash in between shows NameServers a new version of the old table, which is
  * harmless; the other way round they would miss the change. */
+static struct mq_data_version topics_make_version(const struct topics *t)
+{
+	struct mq_data_version version = t->version;
+
+	version.counter++;
+	version.timestamp = mq_wall_ms(t->broker->clock);
+	return version;
+}
+
 static int topics_next_version(struct topics *t, struct mq_data_version *ret)
 {
-	*ret = t->version;
-	ret->counter++;
-	ret->timestamp = mq_wall_ms(t->broker->clock);
+	*ret = topics_make_version(t);
 	return topics_put_version(t, ret);
 }
 
@@ -357,36 +364,41 @@ int topics_mark_order(struct topics *t, struct mq_slice name)
 	return r;
 }
 
-static int topics_forget(struct topics *t, struct mq_slice name)
+/* The configuration goes in memory first: no send may bring the queues back while they are being deleted. On the disk all of it goes at once:
+ * what is left of half a deletion would be the beginning of the topic when it is made again. */
+static int topics_forget(struct topics *t, struct topic_row *row)
 {
-	struct topic_row *row = topics_find(t, name);
-	struct mq_data_version version;
+	struct mq_data_version version = topics_make_version(t);
+	char text[MQ_DATA_VERSION_TEXT];
+	const struct store_meta_put puts[] = {
+		{ META_VERSION, MQ_SLICE("topics"), mq_data_version_text(&version, text) },
+		{ META_TOPIC, topic_row_name(row), {} },
+	};
 	int r;
 
-	if (!row)
-		return 0;
-	r = topics_next_version(t, &version);
-	if (r == 0)
-		r = store_meta_delete(t->broker->store, META_TOPIC, name);
-	if (r < 0)
-		return r;
 	pthread_rwlock_wrlock(&t->lock);
 	HASH_DEL(t->rows, row);
-	t->version = version;
 	pthread_rwlock_unlock(&t->lock);
-	topic_row_free(row);
-	return 0;
+	r = store_topic_delete(t->broker->store, topic_row_name(row), puts, N_ELEMENTS(puts));
+	pthread_rwlock_wrlock(&t->lock);
+	if (r == 0)
+		t->version = version;
+	else
+		HASH_ADD_KEYPTR(hh, t->rows, row->name, row->n_name, row);
+	pthread_rwlock_unlock(&t->lock);
+	if (r == 0)
+		topic_row_free(row);
+	return r;
 }
 
 int topics_delete(struct topics *t, struct mq_slice name)
 {
+	struct topic_row *row;
 	int r;
 
-	/* The configuration first: no send may bring the queues back while they are being deleted. */
 	pthread_mutex_lock(&t->changing);
-	r = topics_forget(t, name);
-	if (r == 0)
-		r = store_topic_delete(t->broker->store, name);
+	row = topics_find(t, name);
+	r = row ? topics_forget(t, row) : store_topic_delete(t->broker->store, name, NULL, 0);
 	pthread_mutex_unlock(&t->changing);
 	return r;
 }

@@ -29,6 +29,7 @@ struct fixture {
 	char dir[64];
 	_Atomic int64_t now_ms;
 	struct mq_clock clock;
+	struct store_hooks hooks; /* none, unless the test sets them before it opens again */
 	struct broker broker;
 };
 
@@ -56,6 +57,7 @@ static inline void fixture_open(struct fixture *f)
 	cfg.path = f->dir;
 	cfg.clock = &f->clock;
 	cfg.min_free_bytes = 0;
+	cfg.hooks = f->hooks;
 	if (store_open(&f->broker.store, &cfg, &err) < 0 || topics_new(&f->broker.topics, &f->broker, &err) < 0 ||
 	    groups_new(&f->broker.groups, &f->broker, &err) < 0)
 		fail_msg("%s", err.text);

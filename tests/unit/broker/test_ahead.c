@@ -439,7 +439,7 @@ static void a_topic_made_again_shows_nothing_old(void **state)
 
 	append(f, f->queue, 100);
 	assert_true(fetch(f, f->queue, 10));
-	assert_int_equal(store_topic_delete(f->broker.store, MQ_SLICE("T")), 0);
+	assert_int_equal(store_topic_delete(f->broker.store, MQ_SLICE("T"), NULL, 0), 0);
 	again = queue_of(f, "T");
 	append(f, again, 50);
 	assert_int_equal(look(f, again, 10, 0).n, 0);

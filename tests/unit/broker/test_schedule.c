@@ -303,7 +303,7 @@ static void a_row_without_a_record_holds_up_nobody(void **state)
 	struct fixture *f = *state;
 
 	put(f, "T", "DELAY\0011\2", "gone");
-	assert_int_equal(store_topic_delete(f->broker.store, MQ_SLICE(DELAY_LEVEL_TOPIC)), 0);
+	assert_int_equal(store_topic_delete(f->broker.store, MQ_SLICE(DELAY_LEVEL_TOPIC), NULL, 0), 0);
 	fixture_advance(f, 1);
 	put(f, "T", "DELAY\0011\2", "x");
 	fixture_advance(f, 5000);

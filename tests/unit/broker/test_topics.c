@@ -189,6 +189,63 @@ static void a_deleted_topic_is_gone_after_a_restart_too(void **state)
 	assert_int_equal(topics_get(f->broker.topics, MQ_SLICE("T"), &topic), -ENOENT);
 }
 
+static _Atomic int n_writes_left;
+
+static int fail_when_none_is_left(void *user)
+{
+	return atomic_fetch_sub(&n_writes_left, 1) <= 0 ? -EIO : 0;
+}
+
+static void on_done(struct store_turn *turn)
+{
+	*(bool *)turn->user = true;
+}
+
+/* Something that hangs on the topic, and goes with its queues. */
+static void commit_offset(struct fixture *f)
+{
+	struct store_offset_put put = { .group = MQ_SLICE("g"), .topic = MQ_SLICE("T"), .queue_id = 0, .offset = 5 };
+	struct store_turn turn;
+	struct store_op op;
+	bool is_done = false;
+
+	store_op_init(&op);
+	op.offset_puts = &put;
+	op.n_offset_puts = 1;
+	store_turn_init(&turn, on_done, &is_done);
+	store_turn_add(&turn, &op);
+	store_commit(f->broker.store, &turn);
+	assert_true(is_done);
+	assert_int_equal(op.result, 0);
+}
+
+/* Else a topic that is made again would show the messages of the one that was deleted. */
+static void a_topic_is_deleted_with_all_that_hangs_on_it_or_not_at_all(void **state)
+{
+	struct fixture *f = *state;
+	struct topic topic;
+	int64_t offset;
+	int r = -1;
+
+	f->hooks.before_write = fail_when_none_is_left;
+	for (int n = 0; r < 0; n++) {
+		assert_in_range(n, 0, 8);
+		atomic_store(&n_writes_left, 100);
+		fixture_close(f);
+		fixture_open(f);
+		assert_int_equal(topics_create_on_send(f->broker.topics, MQ_SLICE("T"), MQ_SLICE("TBW102"), 4, &topic), 0);
+		commit_offset(f);
+		atomic_store(&n_writes_left, n);
+		r = topics_delete(f->broker.topics, MQ_SLICE("T"));
+		assert_int_equal(topics_get(f->broker.topics, MQ_SLICE("T"), &topic), r < 0 ? 0 : -ENOENT);
+		atomic_store(&n_writes_left, 100);
+		fixture_close(f);
+		fixture_open(f);
+		assert_int_equal(topics_get(f->broker.topics, MQ_SLICE("T"), &topic), r < 0 ? 0 : -ENOENT);
+		assert_int_equal(store_offset_get(f->broker.store, MQ_SLICE("g"), MQ_SLICE("T"), 0, &offset), r < 0 ? 0 : STORE_NONE);
+	}
+}
+
 static void a_row_that_cannot_be_read_is_named(void **state)
 {
 	struct fixture *f = *state;
@@ -262,6 +319,7 @@ int main(void)
 		TEST(topics_survive_a_restart_with_their_version),
 		TEST(the_same_configuration_again_changes_nothing),
 		TEST(a_deleted_topic_is_gone_after_a_restart_too),
+		TEST(a_topic_is_deleted_with_all_that_hangs_on_it_or_not_at_all),
 		TEST(a_row_that_cannot_be_read_is_named),
 		TEST(order_configurations_mark_known_topics_only),
 		TEST(pages_are_in_the_order_of_names),

@@ -133,7 +133,7 @@ static void a_deleted_topic_gives_its_families_back(void **state)
 	append(f, "T", 1, "x");
 	append(f, "U", 0, "x");
 	assert_int_equal(n_own(f), 2);
-	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T")), 0);
+	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T"), NULL, 0), 0);
 	/* dropped, and made anew as spares */
 	AWAIT(n_spares(f) == 2);
 	append(f, "V", 0, "x");

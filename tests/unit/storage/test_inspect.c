@@ -163,8 +163,8 @@ static void live_through_much(struct fixture *f)
 	append(f, "shared", 0, "x");
 	append(f, "shared", 1, "x");
 	append_spec(f, &(struct message_spec){ .topic = "gone", .body = "x", .keys = "k" }, NULL);
-	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("HALF")), 0);
-	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("gone")), 0);
+	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("HALF"), NULL, 0), 0);
+	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("gone"), NULL, 0), 0);
 	atomic_fetch_add(&f->now_ms, 60000);
 	append(f, "T", 1, "young");
 	append(f, "shared", 1, "young");

@@ -131,7 +131,7 @@ static void a_deleted_topic_may_come_back_but_whole(void **state)
 	assert_int_equal(store_sync(f->store), 0);
 	AWAIT(n_families(f) == 2 + SPARES_FULL);
 	n = n_families(f);
-	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T")), 0);
+	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T"), NULL, 0), 0);
 	AWAIT(n_families(f) < n); /* dropped, which no log has to tell of */
 
 	cut_power(f);

@@ -172,7 +172,7 @@ static void a_topic_made_again_shows_no_old_message(void **state)
 	deleted = queue_of(f, "T", 0);
 	assert_int_equal(store_offset_set(f->store, MQ_SLICE("G"), MQ_SLICE("T"), 0, 2), 0);
 	assert_int_equal(store_offset_set(f->store, MQ_SLICE("G"), MQ_SLICE("TT"), 0, 1), 0);
-	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T")), 0);
+	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T"), NULL, 0), 0);
 
 	assert_null(store_queue_find(f->store, MQ_SLICE("T"), 0));
 	assert_int_equal(store_queue_max(deleted), 0);
@@ -215,7 +215,7 @@ static void a_shared_topic_made_again_shows_no_old_message(void **state)
 static void delete_topic(struct fixture *f)
 {
 	append_some(f);
-	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T")), 0);
+	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T"), NULL, 0), 0);
 }
 
 static void a_deleted_topic_stays_deleted_after_kill(void **state)

@@ -138,7 +138,7 @@ static void what_found_no_space_for_a_table_is_written_when_there_is_some(void *
 	forget_refusal(f);
 	assert_int_equal(store_offset_delete(f->store, MQ_SLICE("g"), MQ_SLICE("T")), -ENOSPC);
 	forget_refusal(f);
-	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T")), -ENOSPC);
+	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T"), NULL, 0), -ENOSPC);
 	assert_int_equal(offset_of_g(f), 7);
 	assert_string_equal(scan(f, "T", 0, 0).body, "before");
 
@@ -164,7 +164,7 @@ static void a_deleted_topic_frees_a_full_disk(void **state)
 	append(f, "T", 1, "x");
 	set_free(f, MIB - 1);
 	AWAIT(store_state(f->store) == STORE_NO_SPACE);
-	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T")), 0);
+	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T"), NULL, 0), 0);
 	AWAIT(n_own(f) == 0);
 	assert_int_equal(append(f, "U", 0, "x"), -ENOSPC);
 }
@@ -218,7 +218,7 @@ static void the_ballast_is_kept_and_given_up(void **state)
 	set_free(f, MIB / 2);
 	AWAIT(ballast_size(f) == 0);
 	assert_int_equal(store_meta_put(f->store, "topic", MQ_SLICE("T"), MQ_SLICE("x")), -ENOSPC);
-	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T")), -ENOSPC);
+	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T"), NULL, 0), -ENOSPC);
 	assert_int_equal(store_offset_set(f->store, MQ_SLICE("G"), MQ_SLICE("T"), 0, 5), 0);
 	assert_int_equal(offsets_flush(f->store), -ENOSPC);
 	set_free(f, (uint64_t)100 << 30);
