@@ -550,6 +550,9 @@ int store_open(struct store **ret, const struct store_config *cfg, struct mq_err
 	if (r == 0 && durable.format > FORMAT_VERSION)
 		return mq_error_set(err, -EPROTO, "%s has format %u, this program knows %d: use a newer version", s->cfg.path,
 				    durable.format, FORMAT_VERSION);
+	if (r == 0 && durable.sequence > 0 && faccessat(s->dir_fd, "db/CURRENT", F_OK, 0) < 0 && errno == ENOENT)
+		/* RocksDB would begin a new database, and delete the files of the old one. */
+		return mq_error_set(err, -EUCLEAN, "%s/db/CURRENT is missing, so the database is not whole; restore a backup", s->cfg.path);
 
 	store_override_prepare();
 	r = store_options_init(&s->options, s->cfg.memory_bytes);

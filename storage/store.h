@@ -75,7 +75,8 @@ void store_config_init(struct store_config *cfg); /* the defaults above */
 void store_tune_process(void);
 
 /* Opens or creates. -EBUSY: another process has it; -EPROTO: newer format, untouched; -EUCLEAN: the log ends before the point that
- * was known durable (the sentence says how much is missing and what to do); -EIO, -ENOMEM, -ENOSPC. */
+ * was known durable (the sentence says how much is missing and what to do), or the database lost its beginning, untouched; -EIO, -ENOMEM,
+ * -ENOSPC. */
 int store_open(struct store **ret, const struct store_config *cfg, struct mq_error *err) _must_check_;
 /* Waits for turns in flight, syncs, closes. No other call may be running. */
 struct store *store_close(struct store *store);

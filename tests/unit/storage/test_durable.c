@@ -216,6 +216,25 @@ static void a_cut_log_is_noticed(void **state)
 	assert_lost_tail_is_noticed(*state, true);
 }
 
+/* RocksDB would begin a new database there, and delete the files of the old one. */
+static void a_database_without_its_beginning_is_refused_untouched(void **state)
+{
+	struct fixture *f = *state;
+	struct mq_error err = {};
+	uint32_t before;
+	char path[300];
+
+	fixture_open(f);
+	append_50(f);
+	fixture_close(f);
+	path_in(path, f, "db/CURRENT");
+	assert_int_equal(unlink(path), 0);
+	before = fingerprint(f);
+	assert_int_equal(fixture_open_error(f, &err), -EUCLEAN);
+	assert_non_null(strstr(err.text, "CURRENT"));
+	assert_int_equal(fingerprint(f), before);
+}
+
 static void what_was_not_durable_yet_may_be_missing(void **state)
 {
 	struct fixture *f = *state;
@@ -304,6 +323,7 @@ int main(void)
 		TEST_CLOSED(a_second_process_is_refused),
 		TEST_CLOSED(a_flipped_byte_in_the_log_is_noticed),
 		TEST_CLOSED(a_cut_log_is_noticed),
+		TEST_CLOSED(a_database_without_its_beginning_is_refused_untouched),
 		TEST_CLOSED(what_was_not_durable_yet_may_be_missing),
 		TEST_CLOSED(a_damaged_side_record_only_weakens_the_check),
 		TEST_CLOSED(damaged_rows_are_errors_with_a_sentence),
