@@ -26,6 +26,8 @@
 # APACHE_NAMESRV_HEAP   default 256m
 # APACHE_BROKER_JAVA    options of the broker's JVM in place of a small heap and collector
 # BROKER_SETTINGS       further lines for the configuration of the broker, of either kind
+# BROKER_GATE           path of tests/wire/gate.c as a library: the broker's disk stands still while DIR/gate.sync (for fdatasync) or
+#                       DIR/gate.write (for write) exists
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -42,6 +44,12 @@ java_options=(
 die() {
 	echo "servers.sh: $*" >&2
 	exit 1
+}
+
+# Sets the words that come before the broker's command.
+broker_prefix() {
+	prefix=()
+	[ -z "${BROKER_GATE:-}" ] || prefix=(env LD_PRELOAD="$BROKER_GATE" GATE_SYNC="$dir/gate.sync" GATE_WRITE="$dir/gate.write")
 }
 
 # A service outlives this script: no inherited pipe may keep the caller's output open.
@@ -79,7 +87,8 @@ broker_apache() {
 		diskMaxUsedSpaceRatio=95
 	END
 	[ -z "${BROKER_SETTINGS:-}" ] || echo "$BROKER_SETTINGS" >>"$dir/broker.conf"
-	service broker java "${jvm[@]}" "${java_options[@]}" -Duser.home="$dir" \
+	broker_prefix
+	service broker "${prefix[@]}" java "${jvm[@]}" "${java_options[@]}" -Duser.home="$dir" \
 		-cp "$APACHE_LIB/*" org.apache.rocketmq.broker.BrokerStartup -c "$dir/broker.conf"
 }
 
@@ -103,7 +112,8 @@ broker_mqd() {
 	broker_settings >"$dir/broker.conf"
 	echo "localSocket=none" >>"$dir/broker.conf"
 	[ -z "${BROKER_SETTINGS:-}" ] || echo "$BROKER_SETTINGS" >>"$dir/broker.conf"
-	service broker "$program" -c "$dir/broker.conf"
+	broker_prefix
+	service broker "${prefix[@]}" "$program" -c "$dir/broker.conf"
 }
 
 # Long polls may be short, since a consumer that closes waits for its own, and a checker of transactions is known soon.
@@ -208,6 +218,7 @@ start() {
 stop() {
 	local name pid tries status=0
 
+	rm -f "$1"/gate.{sync,write}
 	for name in proxy broker namesrv; do
 		[ -e "$1/$name.pid" ] || continue
 		pid=$(<"$1/$name.pid")

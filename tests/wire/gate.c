@@ -1,5 +1,6 @@
 /* LD_PRELOAD: a disk that stands still for as long as a test wants. While the file $GATE_SYNC exists, fdatasync() of a database
- * log does not come back, and while $GATE_WRITE exists, write() to one. */
+ * log does not come back, and while $GATE_WRITE exists, write() to one. The commit log of Apache's broker is held as well, when
+ * that broker writes it by such calls (writeWithoutMmap=true). */
 #include <dlfcn.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -16,7 +17,10 @@ static bool is_log(int fd)
 
 	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
 	n = readlink(link, path, sizeof path - 1);
-	return n > 4 && strncmp(path + n - 4, ".log", 4) == 0;
+	if (n < 4)
+		return false;
+	path[n] = '\0';
+	return strcmp(path + n - 4, ".log") == 0 || strstr(path, "/commitlog/");
 }
 
 static void wait_at(const char *name, int fd)

@@ -8,6 +8,7 @@ import java.util.Random;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.concurrent.locks.ReentrantLock;
 
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
@@ -21,15 +22,18 @@ import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageQueue;
 
 /**
- * What needs brokers of its own, broker-a and broker-b behind one NameServer: `java BrokerCases HOST:PORT PREFIX [CASE...]`. These brokers
+ * What needs brokers of its own, broker-a, broker-b and broker-c behind one NameServer: `java BrokerCases HOST:PORT PREFIX [CASE...]`. These brokers
  * let their clients reset offsets, and forget messages after seconds when an administrator says so.
  *
- * INTEROP_RESTART is a command that stops broker-b as its administrator would, and starts it again.
+ * INTEROP_RESTART is a command that stops broker-b as its administrator would, and starts it again. broker-c is that of PressureCases.
  */
 public final class BrokerCases {
 	public static void main(String[] args) {
-		Interop.run(List.of(BrokerCases::addTo), args);
+		Interop.run(List.of(BrokerCases::addTo, PressureCases::addTo), args);
 	}
+
+	/** Held by who takes the permission to write to broker-a from everybody, and by who cannot do without it. */
+	static final ReentrantLock writable = new ReentrantLock();
 
 	private static void addTo(Map<String, Interop.Case> all) {
 		all.put("wipe-write-perm", BrokerCases::wipe);
@@ -43,7 +47,7 @@ public final class BrokerCases {
 		return w.admin.examineBrokerClusterInfo().getBrokerAddrTable().get(broker).getBrokerAddrs().get(0L);
 	}
 
-	private static String topic(World w, String rest, int queues, String... brokers) throws Exception {
+	static String topic(World w, String rest, int queues, String... brokers) throws Exception {
 		String topic = w.name(rest);
 
 		for (String broker : brokers)
@@ -68,7 +72,7 @@ public final class BrokerCases {
 		w.settle();
 	}
 
-	private static MessageListenerConcurrently into(World.Inbox inbox) {
+	static MessageListenerConcurrently into(World.Inbox inbox) {
 		return (messages, context) -> {
 			messages.forEach(inbox::add);
 			return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
@@ -104,6 +108,7 @@ public final class BrokerCases {
 		DefaultMQPushConsumer c = QueueCases.consumer(w, "wipe", "wipe", topic, ledger.listener());
 		QueueCases.Sender[] senders = {new QueueCases.Sender(w, ledger, topic, "wipe-a"), new QueueCases.Sender(w, ledger, topic, "wipe-b")};
 
+		writable.lock();
 		try {
 			awaitBrokers(senders, Set.of("broker-a", "broker-b"));
 			PushCases.awaitShares(topic, 8, c);
@@ -121,6 +126,7 @@ public final class BrokerCases {
 			w.outcome(ledger.balance());
 			w.outcome("of an unknown broker " + w.admin.wipeWritePermOfBroker(w.namesrv, "no-broker"));
 		} finally {
+			writable.unlock();
 			for (QueueCases.Sender s : senders)
 				s.close();
 			c.shutdown();

@@ -100,6 +100,8 @@ public final class Interop {
 			e.getCause().printStackTrace();
 		}
 		System.err.printf("%s took %.1f s%n", name, (System.nanoTime() - start) / 1e9);
+		if (why != null)
+			System.err.println("so far: " + w.outcomesSoFar());
 		return new Result(name, w.takeOutcomes(), why);
 	}
 

@@ -242,6 +242,10 @@ final class World implements AutoCloseable {
 		outcomes.add(fact);
 	}
 
+	String outcomesSoFar() {
+		return String.join("; ", outcomes);
+	}
+
 	/** Takes what the case noted, for its line. */
 	String takeOutcomes() {
 		String line = String.join("; ", outcomes);
