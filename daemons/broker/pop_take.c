@@ -136,17 +136,17 @@ static enum store_verdict take_on_record(void *user, int64_t offset, int64_t tag
 		return STORE_STOP;
 	}
 	t->n_scanned++;
-	t->at->next = offset + 1;
-	if (!take_wants(t, tag_hash, record))
-		return STORE_GO_ON;
-	if (!take_copy(t, record)) {
-		t->result = -ENOMEM;
-		return STORE_STOP;
+	if (take_wants(t, tag_hash, record)) {
+		if (!take_copy(t, record)) {
+			t->result = -ENOMEM; /* and the group does not go past it */
+			return STORE_STOP;
+		}
+		t->offsets[t->n_messages++] = offset;
+		t->at->n++;
+		t->n_bytes += (int64_t)record.n;
+		t->n_queue_bytes += (int64_t)record.n;
 	}
-	t->offsets[t->n_messages++] = offset;
-	t->at->n++;
-	t->n_bytes += (int64_t)record.n;
-	t->n_queue_bytes += (int64_t)record.n;
+	t->at->next = offset + 1;
 	return STORE_GO_ON;
 }
 
@@ -250,7 +250,7 @@ static bool take_scan(struct pop_take *t, struct store_queue *q, enum pop_mark m
 	if (at->n == 0 && !t->is_full && t->result == 0)
 		r = store_scan(t->ask->broker->store, q, at->next, t->tier, take_on_record, t, &next);
 	/* What retention took away meanwhile is skipped, too. */
-	if (r == 0 && !t->is_full && next > at->next)
+	if (r == 0 && t->result == 0 && !t->is_full && next > at->next)
 		at->next = next;
 	if (r == STORE_WOULD_BLOCK && at->n == 0 && !t->cold) {
 		t->cold = q;
