@@ -35,7 +35,7 @@ int handle_heart_beat(struct mq_request *req)
 }
 
 #define UNREGISTER_CLIENT_FIELDS(X)                                 \
-	X(slice, client_id,      "clientID",      REQUIRED)         \
+	X(slice, client_id,      "clientID",      OPTIONAL)         \
 	X(slice, producer_group, "producerGroup", OPTIONAL)         \
 	X(slice, consumer_group, "consumerGroup", OPTIONAL)
 MQ_HEADER(unregister_client, UNREGISTER_CLIENT_FIELDS)

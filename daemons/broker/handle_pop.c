@@ -35,12 +35,12 @@ enum {
 #define POP_FIELDS(X)                                         \
 	X(slice, group, "consumerGroup", REQUIRED)            \
 	X(slice, topic, "topic", REQUIRED)                    \
-	X(i32, queue_id, "queueId", REQUIRED)                 \
-	X(i32, max_messages, "maxMsgNums", REQUIRED)          \
-	X(i64, invisible_ms, "invisibleTime", REQUIRED)       \
-	X(i64, poll_ms, "pollTime", REQUIRED)                 \
+	X(i32, queue_id, "queueId", OPTIONAL)                 \
+	X(i32, max_messages, "maxMsgNums", OPTIONAL)          \
+	X(i64, invisible_ms, "invisibleTime", OPTIONAL)       \
+	X(i64, poll_ms, "pollTime", OPTIONAL)                 \
 	X(i64, born_at_ms, "bornTime", OPTIONAL)              \
-	X(i32, init_mode, "initMode", REQUIRED)               \
+	X(i32, init_mode, "initMode", OPTIONAL)               \
 	X(slice, expression_type, "expType", OPTIONAL)        \
 	X(slice, expression, "exp", OPTIONAL)                 \
 	X(bool, is_order, "order", OPTIONAL)                  \

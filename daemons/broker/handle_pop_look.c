@@ -20,8 +20,8 @@ enum { EARLY_MS = 50 }; /* so much before its time a notification is answered (P
 #define PEEK_FIELDS(X)                             \
 	X(slice, group, "consumerGroup", REQUIRED) \
 	X(slice, topic, "topic", REQUIRED)         \
-	X(i32, queue_id, "queueId", REQUIRED)      \
-	X(i32, max_messages, "maxMsgNums", REQUIRED)
+	X(i32, queue_id, "queueId", OPTIONAL)      \
+	X(i32, max_messages, "maxMsgNums", OPTIONAL)
 MQ_HEADER(peek, PEEK_FIELDS)
 
 struct peek {
@@ -142,8 +142,8 @@ int handle_peek_message(struct mq_request *req)
 #define NOTIFICATION_FIELDS(X)                        \
 	X(slice, group, "consumerGroup", REQUIRED)    \
 	X(slice, topic, "topic", REQUIRED)            \
-	X(i32, queue_id, "queueId", REQUIRED)         \
-	X(i64, poll_ms, "pollTime", REQUIRED)         \
+	X(i32, queue_id, "queueId", OPTIONAL)         \
+	X(i64, poll_ms, "pollTime", OPTIONAL)         \
 	X(i64, born_at_ms, "bornTime", OPTIONAL)      \
 	X(bool, is_order, "order", OPTIONAL)          \
 	X(slice, attempt, "attemptId", OPTIONAL)
@@ -301,7 +301,7 @@ int handle_notification(struct mq_request *req)
 #define POLLING_INFO_FIELDS(X)                     \
 	X(slice, group, "consumerGroup", REQUIRED) \
 	X(slice, topic, "topic", REQUIRED)         \
-	X(i32, queue_id, "queueId", REQUIRED)
+	X(i32, queue_id, "queueId", OPTIONAL)
 MQ_HEADER(polling_info, POLLING_INFO_FIELDS)
 
 static void polling_info_reply(struct pop_check *c, int code, const char *remark, unsigned n)

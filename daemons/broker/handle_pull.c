@@ -226,7 +226,7 @@ static void pull_made_group(void *arg)
 int handle_pull_message(struct mq_request *req)
 {
 	struct broker *b = req->server;
-	struct pull_header h = {};
+	struct pull_header h = { .commit_offset = -1 };
 	struct mq_error err;
 	struct pull *p;
 	int r;

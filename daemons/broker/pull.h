@@ -24,10 +24,10 @@
 	X(i64, offset, "queueOffset", REQUIRED)               \
 	X(i32, max_messages, "maxMsgNums", REQUIRED)          \
 	X(i32, sys_flag, "sysFlag", REQUIRED)                 \
-	X(i64, commit_offset, "commitOffset", REQUIRED)       \
-	X(i64, suspend_ms, "suspendTimeoutMillis", REQUIRED)  \
+	X(i64, commit_offset, "commitOffset", OPTIONAL)       \
+	X(i64, suspend_ms, "suspendTimeoutMillis", OPTIONAL)  \
 	X(slice, expression, "subscription", OPTIONAL)        \
-	X(i64, sub_version, "subVersion", REQUIRED)           \
+	X(i64, sub_version, "subVersion", OPTIONAL)           \
 	X(slice, expression_type, "expressionType", OPTIONAL) \
 	X(i32, max_bytes, "maxMsgBytes", OPTIONAL)
 MQ_HEADER(pull, PULL_FIELDS)

@@ -291,8 +291,35 @@ static void what_cannot_be_popped_is_refused(void **state)
 	assert_refused(harness_call(p, &cmd), MQ_POLLING_TIMEOUT, "the broker[127.0.0.1] pop message is timeout too much");
 
 	pop_request(&cmd, &(struct popping){ .topic = "PopBad" });
-	drop_field(&cmd, "invisibleTime");
-	harness_assert_answer(harness_call(p, &cmd), MQ_SYSTEM_ERROR, "the custom field <invisibleTime> is null");
+	drop_field(&cmd, "consumerGroup");
+	harness_assert_answer(harness_call(p, &cmd), MQ_SYSTEM_ERROR, "the custom field <consumerGroup> is null");
+}
+
+/* As upstream since 5.5: a number that is missing is 0. */
+static void numbers_that_are_missing_are_zero(void **state)
+{
+	static const char *const numbers[] = { "invisibleTime", "pollTime", "initMode", "bornTime", "queueId", "maxMsgNums" };
+	struct harness_peer *p = *state;
+	struct mq_command cmd;
+
+	for (unsigned i = 0; i < N_ELEMENTS(numbers); i++) {
+		send_ok(p, "PopShort", "0", "", "x");
+		pop_request(&cmd, &(struct popping){ .topic = "PopShort", .queue = "0", .poll = "0" });
+		drop_field(&cmd, numbers[i]);
+		if (strcmp(numbers[i], "maxMsgNums") == 0)
+			assert_nothing(harness_call(p, &cmd));
+		else
+			harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, "FOUND");
+	}
+	harness_assert_answer(harness_ask(p, MQ_PEEK_MESSAGE, "consumerGroup", "short", "topic", "PopShort", "maxMsgNums", "1", NULL),
+			      MQ_SUCCESS, "FOUND");
+	harness_assert_answer(harness_ask(p, MQ_PEEK_MESSAGE, "consumerGroup", "short", "topic", "PopShort", NULL), MQ_PULL_NOT_FOUND,
+			      "NO_MESSAGE_IN_QUEUE");
+	harness_assert_answer(harness_ask(p, MQ_POLLING_INFO, "consumerGroup", "short", "topic", "PopShort", NULL), MQ_SUCCESS,
+			      "not set any response code");
+	harness_assert_answer(harness_ask(p, MQ_NOTIFICATION, "consumerGroup", "short", "topic", "PopShort", NULL), MQ_SUCCESS,
+			      "not set any response code");
+	assert_string_equal(harness_field(&p->answer->cmd, "hasMsg"), "true");
 }
 
 static void who_may_not_is_told(void **state)
@@ -967,6 +994,7 @@ int main(void)
 		TEST(what_cannot_be_popped_is_refused),
 		TEST(who_may_not_is_told),
 		TEST(the_fast_port_takes_acknowledgements_only),
+		TEST(numbers_that_are_missing_are_zero),
 		TEST(what_is_acknowledged_does_not_come_again),
 		TEST(what_comes_again_is_counted_and_names_its_topic),
 		TEST(a_receipt_that_is_none_is_refused),

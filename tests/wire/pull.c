@@ -193,8 +193,28 @@ static void refused_pulls_say_why(void **state)
 	pull_request(&cmd, "TwoQueues", "0", "0", "4", "*");
 	set_field(&cmd, "consumerGroup", "bad/group");
 	assert_refused(harness_call(p, &cmd), MQ_SUBSCRIPTION_GROUP_NOT_EXIST, "subscription group [bad/group] does not exist, " FAQ);
+	drop_field(&cmd, "queueOffset");
+	harness_assert_answer(harness_call(p, &cmd), MQ_SYSTEM_ERROR, "the custom field <queueOffset> is null");
+}
+
+/* As upstream since 5.5. What is missing is not committed either. */
+static void what_a_pull_needs_not_may_be_missing(void **state)
+{
+	struct harness_peer *p = *state;
+	struct mq_command cmd;
+
+	send_ok(p, "Short", "0", "", "x");
+	pull_request(&cmd, "Short", "0", "0", "5", "*");
+	set_field(&cmd, "commitOffset", "7");
+	assert_int_equal(harness_call(p, &cmd)->code, MQ_SUCCESS);
+	drop_field(&cmd, "commitOffset");
+	drop_field(&cmd, "suspendTimeoutMillis");
 	drop_field(&cmd, "subVersion");
-	harness_assert_answer(harness_call(p, &cmd), MQ_SYSTEM_ERROR, "the custom field <subVersion> is null");
+	assert_int_equal(harness_call(p, &cmd)->code, MQ_SUCCESS);
+	assert_string_equal(harness_field(harness_ask(p, MQ_QUERY_CONSUMER_OFFSET, "consumerGroup", "cg", "topic", "Short", "queueId", "0",
+						      NULL),
+					  "offset"),
+			    "7");
 }
 
 static void a_group_that_may_not_consume_is_refused(void **state)
@@ -714,6 +734,7 @@ int main(void)
 		TEST(a_pull_brings_no_more_than_asked_for),
 		TEST(a_pull_brings_so_many_bytes),
 		TEST(refused_pulls_say_why),
+		TEST(what_a_pull_needs_not_may_be_missing),
 		TEST(a_group_that_may_not_consume_is_refused),
 		TEST(without_a_subscription_of_its_own_the_heartbeats_counts),
 		TEST(broadcasting_is_refused_to_those_who_broadcast),
