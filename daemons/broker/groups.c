@@ -8,15 +8,13 @@
 
 #include "daemons/broker/attributes.h"
 #include "daemons/broker/broker.h"
+#include "daemons/broker/meta_rows.h"
 #include "daemons/broker/topics.h"
 #include "libmq/wire/body_groups.h"
 
 #define SYSTEM_GROUP_PREFIX "CID_RMQ_SYS_"
 
-#define META_GROUP   "group"   /* name -> SubscriptionGroupConfig as JSON */
-#define META_VERSION "version" /* "groups" -> DataVersion as JSON */
-
-enum { GROUP_JSON_MAX = 32768 }; /* bytes of a meta row: the two texts, escaped at worst, and the rest */
+#define META_GROUP "group" /* name -> SubscriptionGroupConfig as JSON */
 
 struct group_row {
 	struct group config;
@@ -83,8 +81,9 @@ static struct group_row *row_new(struct mq_slice name, const struct mq_group_con
 	return TAKE(row);
 }
 
-static void row_write(struct mq_json_writer *w, const struct group_row *row)
+static void row_write(struct mq_json_writer *w, const void *of)
 {
+	const struct group_row *row = of;
 	const struct group *g = &row->config;
 	struct mq_group_config c = {
 		.name = row_name(row),
@@ -125,80 +124,21 @@ static void groups_insert(struct groups *g, struct group_row *row)
 	HASH_ADD_KEYPTR(hh, g->rows, row->name, row->n_name, row);
 }
 
-/* ---- Rows on disk ---- */
-
-static int groups_put_row(struct groups *g, const struct group_row *row)
+static int groups_read_row(void *user, struct mq_slice name, const struct mq_json_node *root)
 {
-	struct evbuffer *out = evbuffer_new();
-	struct mq_json_writer w;
-	int r;
-
-	if (!out)
-		return -ENOMEM;
-	mq_json_begin(&w, out);
-	row_write(&w, row);
-	r = mq_json_end(&w);
-	if (r == 0 && evbuffer_get_length(out) > GROUP_JSON_MAX)
-		r = -E2BIG;
-	if (r == 0) {
-		size_t n = evbuffer_get_length(out);
-		const char *p = (const char *)evbuffer_pullup(out, -1);
-
-		r = p ? store_meta_put(g->broker->store, META_GROUP, row_name(row), (struct mq_slice){ p, n }) : -ENOMEM;
-	}
-	evbuffer_free(out);
-	return r;
-}
-
-static int groups_put_version(struct groups *g, const struct mq_data_version *v)
-{
-	char text[MQ_DATA_VERSION_TEXT];
-
-	return store_meta_put(g->broker->store, META_VERSION, MQ_SLICE("groups"), mq_data_version_text(v, text));
-}
-
-struct groups_loading {
-	struct groups *groups;
-	struct mq_error *err; /* filled for a row that cannot be read */
-};
-
-static int groups_load_row(void *user, struct mq_slice name, struct mq_slice value)
-{
-	struct groups *g = ((struct groups_loading *)user)->groups;
-	struct mq_error *err = ((struct groups_loading *)user)->err;
-	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
 	char text[MQ_GROUP_TEXT_MAX];
 	struct mq_group_config c;
 	struct group_row *row;
 	int r;
 
-	r = mq_json_parse(&doc, value, NULL);
-	if (r == 0)
-		r = mq_group_config_read(mq_json_root(doc), &c, text);
+	r = mq_group_config_read(root, &c, text);
 	if (r < 0)
-		return mq_error_set(err, r, "the stored configuration of consumer group %.*s cannot be read: %s", MQ_FMT(name),
-				    strerror(-r));
+		return r;
 	row = row_new(name, &c);
 	if (!row)
-		return mq_error_set(err, -ENOMEM, "out of memory");
-	groups_insert(g, row);
+		return -ENOMEM;
+	groups_insert(user, row);
 	return 0;
-}
-
-static int groups_load_version(void *user, struct mq_slice name, struct mq_slice value)
-{
-	struct groups *g = ((struct groups_loading *)user)->groups;
-	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
-	int r;
-
-	if (!mq_slice_is(name, "groups"))
-		return 0;
-	r = mq_json_parse(&doc, value, NULL);
-	if (r == 0)
-		mq_data_version_read(mq_json_root(doc), &g->version);
-	else
-		r = mq_error_set(((struct groups_loading *)user)->err, r, "the stored version of the consumer groups cannot be read");
-	return r;
 }
 
 static int groups_add_predefined(struct groups *g)
@@ -229,7 +169,6 @@ int groups_new(struct groups **ret, struct broker *b, struct mq_error *err)
 {
 	struct groups *g = calloc(1, sizeof *g);
 	struct mq_error why = {};
-	struct groups_loading loading = { g, &why };
 	int r;
 
 	if (!g)
@@ -238,9 +177,9 @@ int groups_new(struct groups **ret, struct broker *b, struct mq_error *err)
 	pthread_mutex_init(&g->changing, NULL);
 	pthread_rwlock_init(&g->lock, NULL);
 	g->version.timestamp = mq_wall_ms(b->clock);
-	r = store_meta_each(b->store, META_GROUP, groups_load_row, &loading);
+	r = meta_rows_load(b->store, META_GROUP, "the stored configuration of consumer group", groups_read_row, g, &why);
 	if (r == 0)
-		r = store_meta_each(b->store, META_VERSION, groups_load_version, &loading);
+		r = meta_version_load(b->store, "groups", &g->version, &why);
 	if (r == 0)
 		r = groups_add_predefined(g);
 	if (r < 0) {
@@ -270,14 +209,6 @@ struct groups *groups_free(struct groups *g)
 
 /* ---- Changes. g->changing is held. ---- */
 
-static int groups_next_version(struct groups *g, struct mq_data_version *ret)
-{
-	*ret = g->version;
-	ret->counter++;
-	ret->timestamp = mq_wall_ms(g->broker->clock);
-	return groups_put_version(g, ret);
-}
-
 static int groups_change(struct groups *g, struct mq_slice name, const struct mq_group_config *c)
 {
 	_cleanup_(row_freep) struct group_row *row = row_new(name, c);
@@ -286,9 +217,9 @@ static int groups_change(struct groups *g, struct mq_slice name, const struct mq
 
 	if (!row)
 		return -ENOMEM;
-	r = groups_next_version(g, &version);
+	r = meta_version_next(g->broker, "groups", &g->version, &version);
 	if (r == 0)
-		r = groups_put_row(g, row);
+		r = meta_row_put(g->broker->store, META_GROUP, row_name(row), row_write, row);
 	if (r < 0)
 		return r;
 	pthread_rwlock_wrlock(&g->lock);
@@ -381,7 +312,7 @@ static int groups_forget(struct groups *g, struct group_row *row)
 	struct mq_data_version version;
 	int r;
 
-	r = groups_next_version(g, &version);
+	r = meta_version_next(g->broker, "groups", &g->version, &version);
 	if (r == 0)
 		r = store_meta_delete(g->broker->store, META_GROUP, row_name(row));
 	if (r < 0)

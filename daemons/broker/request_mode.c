@@ -1,12 +1,12 @@
 #include "daemons/broker/request_mode.h"
 
 #include <errno.h>
-#include <event2/buffer.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <uthash.h>
 
 #include "daemons/broker/broker.h"
+#include "daemons/broker/meta_rows.h"
 #include "daemons/broker/retry.h"
 #include "daemons/broker/topics.h"
 
@@ -79,47 +79,26 @@ static void modes_insert(struct request_modes *m, struct mode_row *row)
 
 /* ---- Rows on disk ---- */
 
-static int modes_put_row(struct request_modes *m, const struct mode_row *row)
+static void modes_write_row(struct mq_json_writer *w, const void *row)
 {
 	struct mq_mode_setting s = row_setting(row);
-	struct evbuffer *out = evbuffer_new();
-	struct mq_json_writer w;
-	int r;
 
-	if (!out)
-		return -ENOMEM;
-	mq_json_begin(&w, out);
-	mq_mode_setting_write(&w, &s);
-	r = mq_json_end(&w);
-	if (r == 0)
-		r = store_meta_put(m->broker->store, META_MODE, (struct mq_slice){ row->key, row->n_key },
-				   (struct mq_slice){ (const char *)evbuffer_pullup(out, -1), evbuffer_get_length(out) });
-	evbuffer_free(out);
-	return r;
+	mq_mode_setting_write(w, &s);
 }
 
-struct modes_loading {
-	struct request_modes *modes;
-	struct mq_error *err;
-};
-
-static int modes_load_row(void *user, struct mq_slice name, struct mq_slice value)
+static int modes_read_row(void *user, struct mq_slice name, const struct mq_json_node *root)
 {
-	struct modes_loading *loading = user;
-	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
 	struct mq_mode_setting s;
 	struct mode_row *row;
 	int r;
 
-	r = mq_json_parse(&doc, value, NULL);
-	if (r == 0)
-		r = mq_mode_setting_read(mq_json_root(doc), &s, NULL);
+	r = mq_mode_setting_read(root, &s, NULL);
 	if (r < 0)
-		return mq_error_set(loading->err, r, "the row %.*s cannot be read: %s", MQ_FMT(name), strerror(-r));
+		return r;
 	row = row_new(&s);
 	if (!row)
-		return mq_error_set(loading->err, -ENOMEM, "out of memory");
-	modes_insert(loading->modes, row);
+		return -ENOMEM;
+	modes_insert(user, row);
 	return 0;
 }
 
@@ -129,7 +108,6 @@ int request_modes_new(struct request_modes **ret, struct broker *b, struct mq_er
 {
 	struct request_modes *m = calloc(1, sizeof *m);
 	struct mq_error why = {};
-	struct modes_loading loading = { m, &why };
 	int r;
 
 	if (!m)
@@ -137,7 +115,7 @@ int request_modes_new(struct request_modes **ret, struct broker *b, struct mq_er
 	m->broker = b;
 	pthread_mutex_init(&m->changing, NULL);
 	pthread_rwlock_init(&m->lock, NULL);
-	r = store_meta_each(b->store, META_MODE, modes_load_row, &loading);
+	r = meta_rows_load(b->store, META_MODE, "the row", modes_read_row, m, &why);
 	if (r < 0) {
 		request_modes_free(m);
 		return mq_error_set(err, r, "cannot load how groups read their topics from %s: %s", b->config.storePathRootDir,
@@ -171,7 +149,9 @@ static int modes_change(struct request_modes *m, struct mode_row *row)
 	int r;
 
 	HASH_FIND(hh, m->rows, row->key, row->n_key, old);
-	r = !old && HASH_COUNT(m->rows) >= MODES_MAX ? -EOVERFLOW : modes_put_row(m, row);
+	if (!old && HASH_COUNT(m->rows) >= MODES_MAX)
+		return -EOVERFLOW;
+	r = meta_row_put(m->broker->store, META_MODE, (struct mq_slice){ row->key, row->n_key }, modes_write_row, row);
 	if (r < 0)
 		return r;
 	pthread_rwlock_wrlock(&m->lock);

@@ -2,19 +2,16 @@
 #include "daemons/broker/topics.h"
 
 #include <errno.h>
-#include <event2/buffer.h>
 #include <stdlib.h>
 
 #include "daemons/broker/attributes.h"
 #include "daemons/broker/broker.h"
+#include "daemons/broker/meta_rows.h"
 #include "daemons/broker/register.h"
 #include "daemons/broker/retry.h"
 #include "daemons/broker/topics_internal.h"
 
 #define META_TOPIC   "topic"   /* name -> TopicConfig as JSON */
-#define META_VERSION "version" /* "topics" -> DataVersion as JSON */
-
-enum { TOPIC_JSON_MAX = 8192 }; /* bytes of a meta row */
 
 static struct topic_row *topic_row_free(struct topic_row *row)
 {
@@ -66,55 +63,21 @@ void topics_insert(struct topics *t, struct topic_row *row)
 
 /* ---- Rows on disk ---- */
 
-static int topics_put_row(struct topics *t, const struct topic_row *row)
+static void topics_write_row(struct mq_json_writer *w, const void *row)
 {
-	char text[TOPIC_JSON_MAX];
-	struct evbuffer *out = evbuffer_new();
-	struct mq_json_writer w;
-	int r;
-
-	if (!out)
-		return -ENOMEM;
-	mq_json_begin(&w, out);
-	topic_row_write(&w, row, 0);
-	r = mq_json_end(&w);
-	if (r == 0) {
-		int n = evbuffer_remove(out, text, sizeof text);
-
-		r = store_meta_put(t->broker->store, META_TOPIC, topic_row_name(row), (struct mq_slice){ text, (size_t)n });
-	}
-	evbuffer_free(out);
-	return r;
+	topic_row_write(w, row, 0);
 }
 
-static int topics_put_version(struct topics *t, const struct mq_data_version *v)
+static int topics_read_row(void *user, struct mq_slice name, const struct mq_json_node *root)
 {
-	char text[MQ_DATA_VERSION_TEXT];
-
-	return store_meta_put(t->broker->store, META_VERSION, MQ_SLICE("topics"), mq_data_version_text(v, text));
-}
-
-struct topics_loading {
-	struct topics *topics;
-	struct mq_error *err; /* filled for a row that cannot be read */
-};
-
-static int topics_load_row(void *user, struct mq_slice name, struct mq_slice value)
-{
-	struct topics *t = ((struct topics_loading *)user)->topics;
-	struct mq_error *err = ((struct topics_loading *)user)->err;
-	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
 	char attributes[TOPIC_ATTRIBUTES_MAX];
 	struct mq_topic_config c;
 	struct topic_row *row;
 	int r;
 
-	r = mq_json_parse(&doc, value, NULL);
-	if (r == 0)
-		r = mq_topic_config_read(mq_json_root(doc), &c, attributes, sizeof attributes);
+	r = mq_topic_config_read(root, &c, attributes, sizeof attributes);
 	if (r < 0)
-		return mq_error_set(err, r, "the stored configuration of topic %.*s cannot be read: %s", MQ_FMT(name),
-				    strerror(-r));
+		return r;
 	row = topic_row_new(name,
 			    &(struct topic){ .read_queues = c.read_queues,
 					     .write_queues = c.write_queues,
@@ -124,25 +87,9 @@ static int topics_load_row(void *user, struct mq_slice name, struct mq_slice val
 					     .is_multi_tag = c.is_multi_tag },
 			    c.attributes);
 	if (!row)
-		return mq_error_set(err, -ENOMEM, "out of memory");
-	topics_insert(t, row);
+		return -ENOMEM;
+	topics_insert(user, row);
 	return 0;
-}
-
-static int topics_load_version(void *user, struct mq_slice name, struct mq_slice value)
-{
-	struct topics *t = ((struct topics_loading *)user)->topics;
-	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
-	int r;
-
-	if (!mq_slice_is(name, "topics"))
-		return 0;
-	r = mq_json_parse(&doc, value, NULL);
-	if (r == 0)
-		mq_data_version_read(mq_json_root(doc), &t->version);
-	else
-		r = mq_error_set(((struct topics_loading *)user)->err, r, "the stored version of the topics cannot be read");
-	return r;
 }
 
 /* ---- Life ---- */
@@ -151,7 +98,6 @@ int topics_new(struct topics **ret, struct broker *b, struct mq_error *err)
 {
 	struct topics *t = calloc(1, sizeof *t);
 	struct mq_error why = {};
-	struct topics_loading loading = { t, &why };
 	int r;
 
 	if (!t)
@@ -160,9 +106,9 @@ int topics_new(struct topics **ret, struct broker *b, struct mq_error *err)
 	pthread_mutex_init(&t->changing, NULL);
 	pthread_rwlock_init(&t->lock, NULL);
 	t->version.timestamp = t->mapping_version.timestamp = mq_wall_ms(b->clock);
-	r = store_meta_each(b->store, META_TOPIC, topics_load_row, &loading);
+	r = meta_rows_load(b->store, META_TOPIC, "the stored configuration of topic", topics_read_row, t, &why);
 	if (r == 0)
-		r = store_meta_each(b->store, META_VERSION, topics_load_version, &loading);
+		r = meta_version_load(b->store, "topics", &t->version, &why);
 	if (r == 0)
 		r = topics_add_all_system(t);
 	if (r < 0) {
@@ -192,23 +138,6 @@ struct topics *topics_free(struct topics *t)
 
 /* ---- Changes. t->changing is held, so that reading rows needs no other lock. ---- */
 
-/* The version goes to the store first: a crash in between shows NameServers a new version of the old table, which is
- * harmless; the other way round they would miss the change. */
-static struct mq_data_version topics_make_version(const struct topics *t)
-{
-	struct mq_data_version version = t->version;
-
-	version.counter++;
-	version.timestamp = mq_wall_ms(t->broker->clock);
-	return version;
-}
-
-static int topics_next_version(struct topics *t, struct mq_data_version *ret)
-{
-	*ret = topics_make_version(t);
-	return topics_put_version(t, ret);
-}
-
 static int topics_change(struct topics *t, struct mq_slice name, const struct topic *config, struct mq_slice attributes)
 {
 	_cleanup_(topic_row_freep) struct topic_row *row = topic_row_new(name, config, attributes);
@@ -217,9 +146,9 @@ static int topics_change(struct topics *t, struct mq_slice name, const struct to
 
 	if (!row)
 		return -ENOMEM;
-	r = topics_next_version(t, &version);
+	r = meta_version_next(t->broker, "topics", &t->version, &version);
 	if (r == 0)
-		r = topics_put_row(t, row);
+		r = meta_row_put(t->broker->store, META_TOPIC, topic_row_name(row), topics_write_row, row);
 	if (r < 0)
 		return r;
 	pthread_rwlock_wrlock(&t->lock);
@@ -368,10 +297,10 @@ int topics_mark_order(struct topics *t, struct mq_slice name)
  * what is left of half a deletion would be the beginning of the topic when it is made again. */
 static int topics_forget(struct topics *t, struct topic_row *row)
 {
-	struct mq_data_version version = topics_make_version(t);
+	struct mq_data_version version = meta_version_after(t->broker, &t->version);
 	char text[MQ_DATA_VERSION_TEXT];
 	const struct store_meta_put puts[] = {
-		{ META_VERSION, MQ_SLICE("topics"), mq_data_version_text(&version, text) },
+		meta_version_put("topics", &version, text),
 		{ META_TOPIC, topic_row_name(row), {} },
 	};
 	int r;
@@ -409,7 +338,7 @@ int topics_touch(struct topics *t)
 	int r;
 
 	pthread_mutex_lock(&t->changing);
-	r = topics_next_version(t, &version);
+	r = meta_version_next(t->broker, "topics", &t->version, &version);
 	if (r == 0) {
 		pthread_rwlock_wrlock(&t->lock);
 		t->version = version;
