@@ -3,12 +3,16 @@
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 
 import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.consumer.store.RemoteBrokerOffsetStore;
+import org.apache.rocketmq.client.impl.MQClientManager;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
@@ -322,13 +326,28 @@ final class PullCases {
 		}
 	}
 
+	/** Tells the broker nothing of its own accord: an interval does not keep the client from committing once after ten seconds. */
+	private static final class SilentOffsets extends RemoteBrokerOffsetStore {
+		SilentOffsets(DefaultMQPushConsumer c) {
+			super(MQClientManager.getInstance().getOrCreateMQClientInstance(c), c.getConsumerGroup());
+		}
+
+		@Override
+		public void persistAll(Set<MessageQueue> queues) {
+		}
+
+		@Override
+		public void persist(MessageQueue q) {
+		}
+	}
+
 	/** A consumer that never commits does so with its pulls. */
 	private static void byPull(World w) throws Exception {
 		String topic = w.topic("by-pull", 1);
 		World.Inbox inbox = new World.Inbox();
 		var c = w.pushConsumer("by-pull", "by-pull");
 
-		c.setPersistConsumerOffsetInterval(3_600_000);
+		c.setOffsetStore(new SilentOffsets(c));
 		c.subscribe(topic, "*");
 		c.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
 			messages.forEach(inbox::add);
