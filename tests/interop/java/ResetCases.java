@@ -52,6 +52,14 @@ final class ResetCases {
 		return byQueue.toString();
 	}
 
+	private static String committed(World w, String group, String topic) throws Exception {
+		Map<Integer, Long> byQueue = new TreeMap<>();
+
+		for (int q = 0; q < QUEUES; q++)
+			byQueue.put(q, QueueCases.committed(w, group, w.queue(topic, q)));
+		return byQueue.toString();
+	}
+
 	private static void offline(World w) throws Exception {
 		String topic = w.topic("reset-offline", QUEUES);
 		World.Inbox inbox = new World.Inbox();
@@ -68,6 +76,10 @@ final class ResetCases {
 		send(w, topic, "late ", 20);
 
 		w.outcome("to the end " + shown(w.admin.resetOffsetByTimestamp(topic, w.name("reset-offline"), -1, true)));
+		w.outcome("committed " + committed(w, "reset-offline", topic));
+		/* What a member that did not hear of it yet commits does not undo it. */
+		w.admin.updateConsumeOffset(w.broker, w.name("reset-offline"), w.queue(topic, 0), 5);
+		w.outcome("still " + committed(w, "reset-offline", topic));
 		w.outcome("to a time " + shown(w.admin.resetOffsetByTimestamp(topic, w.name("reset-offline"), middle, true)));
 		w.outcomeOf("unknown group", () -> shown(w.admin.resetOffsetByTimestamp(topic, w.name("nobody"), 0, true)));
 		w.outcomeOf("unknown topic", () -> shown(w.admin.resetOffsetByTimestamp(w.name("none"), w.name("reset-offline"), 0, true)));
