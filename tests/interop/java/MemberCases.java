@@ -2,14 +2,19 @@
 
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
 
+import io.netty.channel.ChannelHandlerContext;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.remoting.netty.NettyRequestProcessor;
+import org.apache.rocketmq.remoting.protocol.RemotingCommand;
 
 /** Members of a group: heartbeats of both versions, who leaves, and members that subscribe to different things. */
 final class MemberCases {
 	private static final int QUEUES = 4;
+	private static final int NOTIFY_CONSUMER_IDS_CHANGED = 40;
 
 	static void addTo(Map<String, Interop.Case> all) {
 		all.put("member-heartbeat-v2", MemberCases::heartbeatV2);
@@ -64,6 +69,42 @@ final class MemberCases {
 				client.sendHeartbeatToAllBrokerWithLock();
 			}
 		}
+	}
+
+	/** As most heartbeats of the second version are: they change nothing. The broker has them when this returns. */
+	private static void sayBriefly(DefaultMQPushConsumer... members) throws Exception {
+		for (DefaultMQPushConsumer c : members) {
+			var client = c.getDefaultMQPushConsumerImpl().getmQClientFactory();
+
+			try {
+				var method = client.getClass().getMethod("sendHeartbeatToAllBrokerWithLockV2", boolean.class);
+
+				World.await("a brief heartbeat", () -> (boolean) method.invoke(client, false));
+			} catch (NoSuchMethodException e) {
+				/* 4.9 has none. */
+			}
+		}
+	}
+
+	/** The groups whose members the broker said have changed. The client rebalances then, as it would without us. */
+	private static Map<String, Integer> notices(DefaultMQPushConsumer c) {
+		Map<String, Integer> told = new ConcurrentHashMap<>();
+		var client = c.getDefaultMQPushConsumerImpl().getmQClientFactory();
+
+		client.getMQClientAPIImpl().getRemotingClient().registerProcessor(NOTIFY_CONSUMER_IDS_CHANGED, new NettyRequestProcessor() {
+			@Override
+			public RemotingCommand processRequest(ChannelHandlerContext context, RemotingCommand request) {
+				told.merge(request.getExtFields().get("consumerGroup"), 1, Integer::sum);
+				client.rebalanceImmediately();
+				return null;
+			}
+
+			@Override
+			public boolean rejectRequest() {
+				return false;
+			}
+		}, null);
+		return told;
 	}
 
 	private static int queuesOf(DefaultMQPushConsumer c, String topic) {
@@ -129,6 +170,7 @@ final class MemberCases {
 			}
 			awaitShares(topic, QUEUES / 2, members);
 			sayAgain(members);
+			sayBriefly(members);
 			w.outcome(shown(w, "member-v2"));
 			send(w, topic, "a", 2);
 			World.await("8 messages", () -> inboxes[0].distinct() + inboxes[1].distinct() == 8);
@@ -140,6 +182,7 @@ final class MemberCases {
 			awaitShares(other, QUEUES / 2, members);
 			sayAgain(members);
 			World.await("the second topic", () -> shown(w, "member-v2").contains("other"));
+			sayBriefly(members);
 			send(w, other, "a", 2);
 			World.await("8 more", () -> inboxes[0].distinct() + inboxes[1].distinct() == 16);
 			w.outcome(shown(w, "member-v2") + "; got " + inboxes[0].distinct() + " and " + inboxes[1].distinct());
@@ -158,7 +201,12 @@ final class MemberCases {
 		String topic = w.topic("member-leaves", QUEUES);
 		World.Inbox inbox = new World.Inbox();
 		DefaultMQPushConsumer first = member(w, "member-leaves", "first", inbox), second = member(w, "member-leaves", "second", inbox);
+		/* Of another group: it keeps the connection of the one that leaves. */
+		DefaultMQPushConsumer stays = member(w, "member-stays", "stays", new World.Inbox());
 
+		stays.setInstanceName(second.getInstanceName());
+		stays.subscribe(topic, "*");
+		stays.start();
 		try {
 			for (DefaultMQPushConsumer c : new DefaultMQPushConsumer[] { first, second }) {
 				c.subscribe(topic, "*");
@@ -167,8 +215,10 @@ final class MemberCases {
 			awaitShares(topic, QUEUES / 2, first, second);
 			w.outcome(shown(w, "member-leaves"));
 			/* It says goodbye before shutdown() returns; the other is told, and takes over without being asked to here. */
+			Map<String, Integer> told = notices(first);
 			second.shutdown();
 			w.outcome("one left: " + shown(w, "member-leaves"));
+			World.await("a notice", () -> told.containsKey(w.name("member-leaves")));
 			World.await("all queues", () -> queuesOf(first, topic) == QUEUES);
 			send(w, topic, "a", 2);
 			World.await("8 messages", () -> inbox.distinct() == 8);
@@ -176,6 +226,7 @@ final class MemberCases {
 		} finally {
 			first.shutdown();
 			second.shutdown();
+			stays.shutdown();
 		}
 	}
 
@@ -197,6 +248,8 @@ final class MemberCases {
 			var newest = second.getDefaultMQPushConsumerImpl().getSubscriptionInner().get(topic);
 			World.await("the newest subscription", () -> w.admin.examineConsumerConnectionInfo(w.name("member-differs"))
 				.getSubscriptionTable().get(topic).getSubVersion() == newest.getSubVersion());
+			/* The other one's next heartbeat says its older one again. */
+			sayAgain(first);
 			w.outcome(shown(w, "member-differs"));
 			/* Pulls that wait go by what counted when they came: these end them. */
 			send(w, topic, "a", 2);
