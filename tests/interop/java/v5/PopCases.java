@@ -13,6 +13,7 @@ import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
@@ -24,6 +25,7 @@ import org.apache.rocketmq.client.impl.consumer.DefaultMQPushConsumerImpl;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageDecoder;
 import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.common.message.MessageRequestMode;
 import org.apache.rocketmq.remoting.protocol.RemotingCommand;
 
@@ -42,6 +44,7 @@ final class PopCases {
 		all.put("pop-batch-ack", (Interop.Aside) PopCases::batchAck);
 		all.put("pop-order", PopCases::order);
 		all.put("pop-waits", PopCases::waits);
+		all.put("pop-assigned", PopCases::assigned);
 		all.put("pop-push-share", PopCases::pushShare);
 		all.put("pop-push-restart", PopCases::pushRestart);
 		all.put("pop-push-tags", PopCases::pushTags);
@@ -85,18 +88,12 @@ final class PopCases {
 		return info == null ? null : Arrays.stream(info.split(";")).sorted().collect(Collectors.joining(";"));
 	}
 
-	/** Where the order is kept, the time that is left is told, some milliseconds less or more. */
-	private static String aboutSeconds(String ms) {
-		return Math.round(Long.parseLong(ms) / 500.0) * 500 + "";
-	}
-
 	/** Times and the number of the revive queue out; 999 says that the order is kept. */
 	private static String plain(RemotingCommand answer) {
 		TreeMap<String, String> ext = new TreeMap<>(answer.getExtFields() == null ? Map.of() : answer.getExtFields());
 
 		ext.replaceAll((k, v) -> switch (k) {
 			case "popTime" -> "TIME";
-			case "invisibleTime" -> aboutSeconds(v);
 			case "reviveQid" -> v.equals("999") ? v : "N";
 			case "startOffsetInfo", "msgOffsetInfo", "orderCountInfo" -> sorted(v);
 			default -> v;
@@ -288,16 +285,18 @@ final class PopCases {
 				.getBytes(StandardCharsets.UTF_8));
 	}
 
-	/** Two of four acknowledged in one request: the others come again. */
+	/** Of six one is put off, two are acknowledged in one request and another in one of its own: the other two come again. */
 	private static void batchAck(World w) throws Exception {
 		String topic = w.topic("pop-batch", 1), group = "pop-batch";
 		List<String> later = new ArrayList<>();
 
-		send(w, topic, 0, "A", "m0", "m1", "m2", "m3");
-		RemotingCommand first = pop(w, topic, group, "invisibleTime", 1_500);
+		send(w, topic, 0, "A", "m0", "m1", "m2", "m3", "m4", "m5");
+		RemotingCommand first = pop(w, topic, group, "invisibleTime", 8_000); /* a busy machine has time for what follows */
 
 		w.outcome("popped " + plain(first));
-		w.outcome("acks " + plain(batch(w, acks(w, topic, group, first, 0, 0, 2))));
+		w.outcome("put off " + plain(invisible(w, topic, group, 0, 0, handleOf(w, first, 0, messages(first).get(0)), 60_000)));
+		w.outcome("acks " + plain(batch(w, acks(w, topic, group, first, 0, 1, 3))));
+		w.outcome("ack " + plain(ack(w, topic, group, 0, 4, handleOf(w, first, 0, messages(first).get(4)))));
 		w.outcome("no acks " + plain(batch(w)));
 		w.outcome("no such topic " + plain(batch(w, acks(w, w.name("pop-none"), group, first, 0, 0))));
 		w.outcome("no body " + ask(w, BATCH_ACK, null).getCode());
@@ -318,17 +317,28 @@ final class PopCases {
 
 		w.outcome("first " + plain(first) + " " + records(w, first));
 		w.outcome("another attempt " + plain(pop(w, topic, group, two)));
+		long before = System.currentTimeMillis();
+		World.await("the next millisecond", () -> System.currentTimeMillis() > before + 1);
 		RemotingCommand same = pop(w, topic, group, one);
 
 		w.outcome("the same attempt " + plain(same) + " " + messages(same).stream().map(World::text).toList());
+		w.outcome("ack of its first answer " + plain(ack(w, topic, group, 0, 0, handleOf(w, first, 0, messages(first).get(0)))));
+		w.outcome("another attempt still " + plain(pop(w, topic, group, two)));
 		w.outcome("ack " + plain(ack(w, topic, group, 0, 0, handleOf(w, same, 0, messages(same).get(0)))));
 		RemotingCommand second = pop(w, topic, group, two);
 
 		w.outcome("then " + plain(second) + " " + messages(second).stream().map(World::text).toList());
-		w.outcome("invisible " + plain(invisible(w, topic, group, 0, 1, handleOf(w, second, 0, messages(second).get(0)), 1_000)));
+		RemotingCommand putOff = invisible(w, topic, group, 0, 1, handleOf(w, second, 0, messages(second).get(0)), 1_000);
+		/* Where the order is kept, it counts from the pop. */
+		World.check(Long.parseLong(putOff.getExtFields().put("invisibleTime", "MORE")) >= 1_000, "put off for less than a second");
+		w.outcome("invisible " + plain(putOff));
 		RemotingCommand third = popSome(w, topic, group, "order", true, "maxMsgNums", 2, "attemptId", "three");
 
 		w.outcome("later " + plain(third) + " " + messages(third).stream().map(m -> World.text(m) + " times " + m.getReconsumeTimes()).toList());
+		w.outcome("ack of the second " + plain(ack(w, topic, group, 0, 2, handleOf(w, third, 0, messages(third).get(1)))));
+		RemotingCommand fourth = pop(w, topic, group, "order", true, "maxMsgNums", 2, "attemptId", "three");
+
+		w.outcome("from the first " + plain(fourth) + " " + messages(fourth).stream().map(World::text).toList());
 	}
 
 	/** Long polling: a pop and a notification wait, a message wakes them; time ends them. */
@@ -385,6 +395,48 @@ final class PopCases {
 			return c.getDefaultMQPushConsumerImpl().getRebalanceImpl().getPopProcessQueueTable().keySet().stream()
 					.anyMatch(q -> q.getTopic().equals(topic));
 		});
+	}
+
+	/** "[0, 1]": the queues of a topic that a member pulls or pops. */
+	private static String queuesOf(DefaultMQPushConsumer c, String topic) {
+		var rebalance = c.getDefaultMQPushConsumerImpl().getRebalanceImpl();
+
+		return Stream.concat(rebalance.getProcessQueueTable().keySet().stream(), rebalance.getPopProcessQueueTable().keySet().stream())
+				.filter(q -> q.getTopic().equals(topic)).map(MessageQueue::getQueueId).sorted().toList().toString();
+	}
+
+	private static void awaitQueues(Map<DefaultMQPushConsumer, String> wanted, String topic) throws Exception {
+		World.await("the queues " + wanted.values(), () -> {
+			wanted.keySet().forEach(c -> c.getDefaultMQPushConsumerImpl().doRebalance());
+			return wanted.entrySet().stream().allMatch(e -> queuesOf(e.getKey(), topic).equals(e.getValue()));
+		});
+	}
+
+	/** The broker shares the queues among the members: each pulls its own, or pops its own and those of the next. */
+	private static void assigned(World w) throws Exception {
+		String group = "pop-assigned", topic = w.topic(group, 6);
+		World.Inbox inbox = new World.Inbox();
+		List<DefaultMQPushConsumer> members = new ArrayList<>();
+
+		try {
+			for (int i = 2; i >= 0; i--) { /* the last first: their order is that of their names */
+				DefaultMQPushConsumer c = member(w, group, "member-" + i, topic, "*");
+
+				members.add(0, c);
+				c.registerMessageListener(takes(inbox));
+				c.start();
+			}
+			awaitQueues(Map.of(members.get(0), "[0, 1]", members.get(1), "[2, 3]", members.get(2), "[4, 5]"), topic);
+			for (int i = 0; i < 60; i++)
+				w.send(World.message(topic, "A", "m" + i), i % 6);
+			World.await("60 messages", () -> inbox.distinct() == 60);
+			w.outcome("pulled " + inbox.size());
+			w.admin.setMessageRequestMode(w.broker, topic, w.name(group), MessageRequestMode.POP, 1, 5_000);
+			awaitQueues(Map.of(members.get(0), "[0, 1, 2, 3]", members.get(1), "[2, 3, 4, 5]", members.get(2), "[0, 1, 4, 5]"), topic);
+			w.outcome("popped by two each");
+		} finally {
+			members.forEach(DefaultMQPushConsumer::shutdown);
+		}
 	}
 
 	/** A topic that this group pops. */
