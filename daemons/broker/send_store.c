@@ -7,8 +7,9 @@
 #include "libmq/wire/record.h"
 
 enum {
-	/* Bytes that the records of a batch may have beyond maxMessageSize (MessageExtEncoder). */
-	SEND_RECORD_ALLOWANCE = 64 << 10,
+	/* Bytes of a batch's records, as a multiple of maxMessageSize. Upstream bounds the body as it comes, and not what it makes of
+	 * it; with the unique id that clients give each message, the records of a body that fits stay below this. */
+	SEND_BATCH_GROWTH = 4,
 };
 
 void send_drop_block(struct send *s)
@@ -25,11 +26,9 @@ struct send_sizes {
 	size_t tails, records;
 };
 
-static void send_sizes_add(struct send_sizes *sizes, const struct send *s, struct mq_slice topic,
-			   struct mq_slice properties, size_t n_body, const struct message_additions *more)
+static void send_sizes_add(struct send_sizes *sizes, struct mq_slice topic, size_t n_properties, size_t n_body)
 {
-	size_t tail =
-		message_tail_bound(topic, message_properties_bound(&s->broker->config, properties, more));
+	size_t tail = message_tail_bound(topic, n_properties);
 
 	sizes->n++;
 	sizes->tails += tail;
@@ -114,7 +113,7 @@ static int send_put_one(struct send *s)
 	}
 	if (s->delay.kind != DELAY_NONE)
 		delay_redirect(&s->delay, &rec, &more);
-	send_sizes_add(&sizes, s, rec.topic, s->h.properties, rec.body.n, &more);
+	send_sizes_add(&sizes, rec.topic, message_properties_bound(&s->broker->config, s->h.properties, &more), rec.body.n);
 	r = send_take_block(s, &sizes);
 	if (r < 0)
 		return r;
@@ -148,7 +147,7 @@ static int send_put_reply(struct send *s)
 	    rec.properties.n > MQ_PROPERTIES_MAX)
 		return -EMSGSIZE;
 	message_marks_read(&s->marks, s->h.properties);
-	send_sizes_add(&sizes, s, rec.topic, rec.properties, rec.body.n, &(struct message_additions){});
+	send_sizes_add(&sizes, rec.topic, rec.properties.n, rec.body.n);
 	r = send_take_block(s, &sizes);
 	if (r < 0)
 		return r;
@@ -165,8 +164,8 @@ static int send_measure_batch(const struct send *s, struct send_sizes *ret)
 	int n;
 
 	while ((n = mq_batch_next(rest, &e)) > 0) {
-		send_sizes_add(ret, s, s->h.topic, e.properties, e.body.n, &(struct message_additions){});
-		if (e.body.n > max_body || ret->records > max_body + SEND_RECORD_ALLOWANCE)
+		send_sizes_add(ret, s->h.topic, e.properties.n, e.body.n);
+		if (e.body.n > max_body || ret->records > SEND_BATCH_GROWTH * max_body)
 			return -EMSGSIZE;
 		rest = (struct mq_slice){ rest.p + n, rest.n - (size_t)n };
 	}

@@ -406,6 +406,32 @@ static void a_broken_batch_is_refused(void **state)
 	assert_refused(harness_call(p, &cmd), MQ_MESSAGE_ILLEGAL, "batch request does not support retry group %RETRY%rg");
 }
 
+/* The body fits; the records, which have a head each, are more than twice as large. */
+static void a_batch_of_many_small_messages_is_stored(void **state)
+{
+	struct harness_peer *p = *state;
+	const struct mq_command *answer;
+	struct mq_command cmd;
+	struct mq_record r;
+	char *body = malloc(99900), offset[16];
+	size_t n = 0, one;
+	unsigned count = 1;
+
+	one = put_entry(body, "x", "UNIQ_KEY\1""0123456789ABCDEF0123456789ABCDEF\2WAIT\1true\2");
+	for (n = one; n + one <= 99900; n += one, count++)
+		memcpy(body + n, body, one);
+	batch_request(&cmd, "Small", (struct mq_slice){ body, n });
+	answer = harness_call(p, &cmd);
+	harness_assert_answer(answer, MQ_SUCCESS, NULL);
+	assert_int_equal(mq_command_field(answer, "msgId")->n, 33 * count - 1);
+	snprintf(offset, sizeof offset, "%u", count - 1);
+	assert_int_equal(records_of(pull(p, "Small", "1", offset), &r, 1), 1);
+	assert_slice(r.body, "x");
+	snprintf(offset, sizeof offset, "%u", count);
+	assert_string_equal(harness_field(harness_ask(p, MQ_GET_MAX_OFFSET, "topic", "Small", "queueId", "1", NULL), "offset"), offset);
+	free(body);
+}
+
 static void a_batch_of_countless_messages_is_refused(void **state)
 {
 	struct harness_peer *p = *state;
@@ -545,6 +571,7 @@ int main(void)
 		TEST(a_batch_for_a_topic_of_batches_has_one_id),
 		TEST(code_320_without_m_is_one_message),
 		TEST(a_broken_batch_is_refused),
+		TEST(a_batch_of_many_small_messages_is_stored),
 		TEST(a_batch_of_countless_messages_is_refused),
 		TEST(the_topics_own_permission_is_not_checked),
 		TEST(queues_for_reading_or_writing_may_be_sent_to),

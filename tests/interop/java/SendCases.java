@@ -29,6 +29,7 @@ final class SendCases {
 		all.put("send-async", SendCases::async);
 		all.put("send-oneway", SendCases::oneway);
 		all.put("send-batch", SendCases::batch);
+		all.put("send-batch-of-many", SendCases::batchOfMany);
 		all.put("send-selector", SendCases::selector);
 		all.put("send-transaction", SendCases::transaction);
 		all.put("send-properties", SendCases::properties);
@@ -134,6 +135,28 @@ final class SendCases {
 		}
 		w.outcome("properties " + new TreeSet<>(stored.get(0).getProperties().keySet()));
 		checkStored(w, topic, 30);
+	}
+
+	/** A megabyte of small messages. */
+	private static void batchOfMany(World w) throws Exception {
+		String topic = w.topic("batch-of-many", 1);
+		int count = 12_000;
+		List<Message> batch = new ArrayList<>();
+
+		for (int i = 0; i < count; i++) {
+			Message m = World.message(topic, "A", "number " + i);
+
+			m.setKeys("number-" + i);
+			batch.add(m);
+		}
+		SendResult r = w.sent(w.producer.send(batch, w.queue(topic, 0)));
+
+		w.outcome("ids " + r.getMsgId().split(",").length + " and " + r.getOffsetMsgId().split(",").length);
+		List<MessageExt> stored = w.stored(topic, 1).get(0);
+
+		for (int i = 0; i < count; i++)
+			World.checkEqual(World.text(stored.get(i)), "number " + i, "body");
+		w.outcome(stored.size() + " in order");
 	}
 
 	private static void selector(World w) throws Exception {
