@@ -171,6 +171,7 @@ static enum store_verdict due_search_record(void *user, int64_t offset, int64_t 
 	};
 	int r;
 
+	keeper_goes_on(search->s);
 	if (offset >= search->limit)
 		return STORE_STOP;
 	r = due_check(search->s, &due);

@@ -73,6 +73,8 @@ struct store_family *family_take(struct store *s, uint32_t hash)
 		s->n_wanted++;
 		wants_keeper = true;
 	}
+	if (!f)
+		atomic_store(&s->ops_wait, true);
 	if (wants_keeper)
 		keeper_wake(s);
 	return f;
@@ -155,12 +157,23 @@ static int families_make_shared(struct store *s)
 	return n_made;
 }
 
-static void families_drop_dead(struct store *s)
+static void family_keep_dead(struct store *s, struct store_family *f)
 {
+	LOCKED(&s->spares_lock);
+
+	STAILQ_INSERT_HEAD(&s->dead, f, link);
+}
+
+void families_drop_dead(struct store *s)
+{
+	/* This is how a full disk gets free again: by deleted topics and by what retention emptied. */
+	if (store_state(s) == STORE_FAILED || (store_state(s) == STORE_NO_SPACE && space_is_critical(s)))
+		return;
 	for (;;) {
 		_cleanup_(rocksdb_textp) char *text = NULL;
 		struct store_family *f;
 
+		keeper_goes_on(s);
 		pthread_mutex_lock(&s->spares_lock);
 		f = STAILQ_FIRST(&s->dead);
 		if (f)
@@ -169,12 +182,15 @@ static void families_drop_dead(struct store *s)
 		if (!f)
 			return;
 		if (store_sync_to(s, f->let_go_at) < 0) { /* the state says why */
-			LOCKED(&s->spares_lock);
-			STAILQ_INSERT_HEAD(&s->dead, f, link);
+			family_keep_dead(s, f);
 			return;
 		}
 
-		pthread_mutex_lock(&s->retain_lock);
+		/* A pass on a reader is at it, which takes long: at the next tick. */
+		if (pthread_mutex_trylock(&s->retain_lock)) {
+			family_keep_dead(s, f);
+			return;
+		}
 		rocksdb_drop_column_family(s->db, f->cf, &text);
 		family_free(f);
 		pthread_mutex_unlock(&s->retain_lock);
@@ -188,18 +204,15 @@ static void families_drop_dead(struct store *s)
 	}
 }
 
-bool families_keep(struct store *s)
+bool families_make(struct store *s)
 {
 	enum { AT_ONCE = 16 }; /* then the waiting ops get theirs */
 	unsigned n_wanted;
 	int r = 0, n_made = 0;
 
-	if (store_state(s) != STORE_WRITABLE) {
-		/* This is how a full disk gets free again: by deleted topics and by what retention emptied. */
-		if (store_state(s) == STORE_NO_SPACE && !space_is_critical(s))
-			families_drop_dead(s);
+	atomic_store(&s->ops_wait, false);
+	if (store_state(s) != STORE_WRITABLE)
 		return true; /* what waits is to be refused */
-	}
 	pthread_mutex_lock(&s->spares_lock);
 	n_wanted = s->n_wanted + s->shared_wanted;
 	pthread_mutex_unlock(&s->spares_lock);
@@ -207,8 +220,6 @@ bool families_keep(struct store *s)
 	r = families_make_shared(s);
 	while (r >= 0 && n_made < AT_ONCE && (r = families_make_spare(s)) > 0)
 		n_made++;
-	if (r >= 0)
-		families_drop_dead(s);
 	return n_wanted > 0 || r < 0;
 }
 

@@ -120,6 +120,7 @@ struct store {
 	struct store_family_list spares, dead;
 	struct store_family *shared[SHARED_FAMILIES];
 	unsigned n_spares, n_own, n_wanted, shared_wanted; /* n_own: families of one queue, spares included */
+	_Atomic bool ops_wait; /* for families: set with these two, looked at without the lock */
 	uint32_t next_family;
 
 	pthread_mutex_t due_lock; /* protects the next two */
@@ -300,8 +301,9 @@ void queue_release_family(struct store *s, struct store_queue *q);
 enum { SPARES_LOW = 4, SPARES_FULL = 8 };
 struct store_family *family_new(const char *name, rocksdb_column_family_handle_t *cf);
 void family_free(struct store_family *f);
-/* Spares, shared families, dropping: what the keeper does. True when something was made for waiting ops. */
-bool families_keep(struct store *s);
+/* Spares and shared families; dropping: what the keeper does. True when something was made for waiting ops, or is to be refused. */
+bool families_make(struct store *s);
+void families_drop_dead(struct store *s);
 void families_free(struct store *s);
 /* A family for queue `hash`, or NULL (then it was noted that one is wanted). */
 struct store_family *family_take(struct store *s, uint32_t hash);
@@ -371,6 +373,9 @@ void counters_stage(rocksdb_writebatch_t *batch, struct store *s);
 int keeper_start(struct store *s) _must_check_;
 void keeper_stop(struct store *s);
 void keeper_wake(struct store *s);
+/* A pass of retention, which may take minutes, has come a step further; a step reads some twenty blocks at most. Only this shows that a
+ * keeper who is at it does not hang. And he makes the families that sends wait for. Append lock not held. */
+void keeper_goes_on(struct store *s);
 void space_open(struct store *s);        /* before RocksDB opens: space_check(), and the ballast is given up if need be */
 void space_check(struct store *s);       /* keeper and retention: asks the file system, moves the state, keeps the ballast */
 void space_check_burst(struct store *s); /* append lock held, before a round */

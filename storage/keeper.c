@@ -42,12 +42,22 @@ static void keeper_tick(struct store *s, uint64_t n)
 	}
 }
 
+static _Thread_local bool is_keeper;
+
+void keeper_goes_on(struct store *s)
+{
+	atomic_fetch_add_explicit(&s->keeper_progress, 1, memory_order_relaxed);
+	if (is_keeper && atomic_load_explicit(&s->ops_wait, memory_order_relaxed) && families_make(s))
+		append_retry(s);
+}
+
 static void *keeper_main(void *user)
 {
 	struct store *s = user;
 	int64_t next_ms = 0;
 	uint64_t n_ticks = 0;
 
+	is_keeper = true;
 	for (;;) {
 		int64_t left_ms = next_ms - mq_mono_ms(&mq_clock_system);
 		bool stops;
@@ -64,8 +74,9 @@ static void *keeper_main(void *user)
 
 		if (stops && append_is_idle(s))
 			return NULL;
-		if (families_keep(s))
+		if (families_make(s))
 			append_retry(s);
+		families_drop_dead(s);
 		if (!stops && mq_mono_ms(&mq_clock_system) >= next_ms) {
 			next_ms = mq_mono_ms(&mq_clock_system) + TICK_MS;
 			keeper_tick(s, n_ticks++);

@@ -182,6 +182,7 @@ static int pass_move_min(struct pass *p, struct store_queue *q, int64_t new_min)
 {
 	int r;
 
+	keeper_goes_on(p->s);
 	new_min = due_limit(p->s, q, new_min);
 	if (new_min < 0)
 		return (int)new_min;
@@ -198,6 +199,7 @@ static int pass_drop_files(struct pass *p, struct store_queue *q)
 	char first[RECORD_KEY_SIZE], last[RECORD_KEY_SIZE];
 	rocksdb_column_family_handle_t *cf;
 
+	keeper_goes_on(p->s);
 	pthread_rwlock_rdlock(&p->s->queues_lock);
 	cf = q->family && !q->family->is_shared ? q->family->cf : NULL;
 	pthread_rwlock_unlock(&p->s->queues_lock);
@@ -293,6 +295,7 @@ static int pass_move_expired(struct pass *p)
 
 		if (f->last < atomic_load(&f->queue->min) || f->queue == young)
 			continue;
+		keeper_goes_on(p->s);
 		at_ms = store_time_at(p->s, f->queue, f->last);
 		if (at_ms >= p->cutoff_ms) {
 			young = f->queue;
@@ -351,6 +354,7 @@ static int64_t pass_oldest_shared(struct pass *p)
 	for (size_t i = 0; queues && i < n; i++) {
 		int64_t at_ms = store_time_at(p->s, queues[i].queue, atomic_load(&queues[i].queue->min));
 
+		keeper_goes_on(p->s);
 		if (at_ms >= 0 && (oldest_ms < 0 || at_ms < oldest_ms))
 			oldest_ms = at_ms;
 	}
@@ -392,8 +396,10 @@ static int pass_free_bytes(struct pass *p)
 	size_t n_looked_at;
 	int r = 0;
 
-	for (size_t i = 0; i < p->n_files; i++)
+	for (size_t i = 0; i < p->n_files; i++) {
 		p->files[i].last_at_ms = store_time_at(p->s, p->files[i].queue, p->files[i].last);
+		keeper_goes_on(p->s);
+	}
 	qsort(p->files, p->n_files, sizeof *p->files, old_file_compare_age);
 	for (n_looked_at = 0; n_looked_at < p->n_files && n_freed < p->excess_bytes && r == 0; n_looked_at++) {
 		struct old_file *f = &p->files[n_looked_at];
@@ -436,6 +442,7 @@ static int pass_trim_index(struct pass *p)
 			if (min >= atomic_load(&q->max))
 				continue;
 			if (first_ms < 0) {
+				keeper_goes_on(s);
 				first_ms = store_time_at(s, q, min);
 				atomic_store(&q->first_at_ms, first_ms);
 			}
@@ -548,6 +555,10 @@ int store_expire(struct store *s, struct mq_error *err)
 
 void retention_tick(struct store *s)
 {
+	/* A pass is under way on a reader: the keeper has other things to do than to wait for it. */
+	if (pthread_mutex_trylock(&s->retain_lock))
+		return;
+	pthread_mutex_unlock(&s->retain_lock);
 	/* A failure is a read that failed, tried again, or a write that failed, which the state reports. */
 	(void)store_retain(s, NULL);
 }
