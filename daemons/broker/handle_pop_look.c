@@ -15,6 +15,19 @@
 
 enum { EARLY_MS = 50 }; /* so much before its time a notification is answered (PopRequest.isTimeout) */
 
+/* Fills in what all three ask of pop_check, whose callbacks are there. */
+static int look_check(struct pop_check *c, struct mq_request *req, struct mq_slice group, struct mq_slice topic, int32_t queue_id)
+{
+	c->req = req;
+	c->broker = req->server;
+	c->group = group;
+	c->topic_name = topic;
+	c->queue_id = queue_id;
+	c->verb = "peeking";
+	pop_check_run(c);
+	return MQ_REQUEST_PENDING;
+}
+
 /* ---- PEEK_MESSAGE ---- */
 
 #define PEEK_FIELDS(X)                             \
@@ -122,19 +135,8 @@ int handle_peek_message(struct mq_request *req)
 	if (!k)
 		return -ENOMEM;
 	k->h = h;
-	k->check = (struct pop_check){
-		.req = req,
-		.broker = req->server,
-		.group = h.group,
-		.topic_name = h.topic,
-		.queue_id = h.queue_id,
-		.verb = "peeking",
-		.passed = peek_passed,
-		.refused = peek_refused,
-		.failed = peek_failed,
-	};
-	pop_check_run(&k->check);
-	return MQ_REQUEST_PENDING;
+	k->check = (struct pop_check){ .passed = peek_passed, .refused = peek_refused, .failed = peek_failed };
+	return look_check(&k->check, req, h.group, h.topic, h.queue_id);
 }
 
 /* ---- NOTIFICATION ---- */
@@ -151,7 +153,6 @@ MQ_HEADER(notification, NOTIFICATION_FIELDS)
 
 struct notification {
 	struct pop_check check;
-	struct mq_request *req;
 	struct notification_header h;
 	struct pop_ask ask;
 	uint64_t seen;
@@ -164,11 +165,11 @@ static void notification_reply(struct notification *n, int code, const char *rem
 {
 	struct mq_command answer;
 
-	mq_request_answer(n->req, &answer, code);
+	mq_request_answer(n->check.req, &answer, code);
 	answer.remark = mq_slice_of(remark);
 	mq_command_add_bool(&answer, "hasMsg", has_message);
 	mq_command_add_bool(&answer, "pollingFull", is_full);
-	mq_reply(n->req, &answer, NULL);
+	mq_reply(n->check.req, &answer, NULL);
 	free(n);
 }
 
@@ -179,7 +180,7 @@ static void notification_refused(struct pop_check *c, int code, const char *rema
 
 static void notification_failed(struct pop_check *c, int r)
 {
-	struct mq_request *req = ((struct notification *)((char *)c - offsetof(struct notification, check)))->req;
+	struct mq_request *req = c->req;
 
 	free((char *)c - offsetof(struct notification, check));
 	broker_reply_store(req, r);
@@ -191,14 +192,14 @@ static void notification_resumed(struct pop_await *w, enum hold_reason reason)
 {
 	struct notification *n = (struct notification *)((char *)w - offsetof(struct notification, await));
 
-	if (!mq_conn_is_open(n->req->conn)) {
+	if (!mq_conn_is_open(n->check.req->conn)) {
 		/* The message that woke it is for the next. */
 		pop_polls_wake(n->ask.broker->pop_polls, n->h.group, n->h.topic, n->h.queue_id);
-		mq_reply_none(n->req);
+		mq_reply_none(n->check.req);
 		free(n);
 		return;
 	}
-	if (reason == HOLD_STOPPED || mq_loop_mono_ms(mq_conn_loop(n->req->conn)) >= n->deadline_ms)
+	if (reason == HOLD_STOPPED || mq_loop_mono_ms(mq_conn_loop(n->check.req->conn)) >= n->deadline_ms)
 		n->may_wait = false;
 	notification_run(n);
 }
@@ -209,10 +210,10 @@ static int notification_wait(struct notification *n, int64_t free_at_ms)
 	const struct pop_wish wish = {
 		.kind = POP_POLL_NOTIFICATION, .group = n->h.group, .topic = n->h.topic, .queue_id = n->h.queue_id
 	};
-	int64_t free_ms = free_at_ms < INT64_MAX ? pop_await_until(b, n->req->conn, free_at_ms) : INT64_MAX;
+	int64_t free_ms = free_at_ms < INT64_MAX ? pop_await_until(b, n->check.req->conn, free_at_ms) : INT64_MAX;
 
-	n->req = mq_request_park(n->req);
-	return pop_await_message(&n->await, b, n->req->conn, &wish, n->seen, free_ms < n->deadline_ms ? free_ms : n->deadline_ms);
+	n->check.req = mq_request_park(n->check.req);
+	return pop_await_message(&n->await, b, n->check.req->conn, &wish, n->seen, free_ms < n->deadline_ms ? free_ms : n->deadline_ms);
 }
 
 static void notification_run(struct notification *n)
@@ -229,7 +230,7 @@ static void notification_run(struct notification *n)
 			return;
 		}
 		/* A connection that closed while its group was made wakes nobody any more. */
-		if (!n->may_wait || atomic_load(&b->is_stopping) || !mq_conn_is_open(n->req->conn)) {
+		if (!n->may_wait || atomic_load(&b->is_stopping) || !mq_conn_is_open(n->check.req->conn)) {
 			notification_reply(n, MQ_SUCCESS, POP_NO_REMARK, false, false);
 			return;
 		}
@@ -250,7 +251,7 @@ static void notification_passed(struct pop_check *c)
 	if (!n->may_wait || __builtin_add_overflow(n->h.born_at_ms, n->h.poll_ms - EARLY_MS, &until_ms))
 		until_ms = INT64_MAX;
 	n->may_wait &= until_ms > mq_wall_ms(c->broker->clock);
-	n->deadline_ms = pop_await_until(c->broker, n->req->conn, until_ms);
+	n->deadline_ms = pop_await_until(c->broker, n->check.req->conn, until_ms);
 	n->await.resume = notification_resumed;
 	n->ask = (struct pop_ask){
 		.broker = c->broker,
@@ -279,21 +280,9 @@ int handle_notification(struct mq_request *req)
 		return -ENOMEM;
 	if (h.born_at_ms == 0)
 		h.born_at_ms = mq_wall_ms(b->clock);
-	n->req = req;
 	n->h = h;
-	n->check = (struct pop_check){
-		.req = req,
-		.broker = b,
-		.group = h.group,
-		.topic_name = h.topic,
-		.queue_id = h.queue_id,
-		.verb = "peeking",
-		.passed = notification_passed,
-		.refused = notification_refused,
-		.failed = notification_failed,
-	};
-	pop_check_run(&n->check);
-	return MQ_REQUEST_PENDING;
+	n->check = (struct pop_check){ .passed = notification_passed, .refused = notification_refused, .failed = notification_failed };
+	return look_check(&n->check, req, h.group, h.topic, h.queue_id);
 }
 
 /* ---- POLLING_INFO ---- */
@@ -345,17 +334,6 @@ int handle_polling_info(struct mq_request *req)
 	c = calloc(1, sizeof *c);
 	if (!c)
 		return -ENOMEM;
-	*c = (struct pop_check){
-		.req = req,
-		.broker = req->server,
-		.group = h.group,
-		.topic_name = h.topic,
-		.queue_id = h.queue_id,
-		.verb = "peeking",
-		.passed = polling_info_passed,
-		.refused = polling_info_refused,
-		.failed = polling_info_failed,
-	};
-	pop_check_run(c);
-	return MQ_REQUEST_PENDING;
+	*c = (struct pop_check){ .passed = polling_info_passed, .refused = polling_info_refused, .failed = polling_info_failed };
+	return look_check(c, req, h.group, h.topic, h.queue_id);
 }
