@@ -139,36 +139,30 @@ int routes_add_topic(struct routes *r, struct mq_slice topic, const struct route
 	return e;
 }
 
-unsigned routes_wipe_write(struct routes *r, struct mq_slice broker)
+/* Of every entry of the broker name: the bits outside of `kept` go, those of `set` come. Returns how many entries there are. */
+static unsigned change_perm(struct routes *r, struct mq_slice broker, int32_t kept, int32_t set)
 {
-	struct route_topic *t;
 	unsigned n = 0;
 
-	for (t = r->topics; t; t = t->hh.next) {
+	for (struct route_topic *t = r->topics; t; t = t->hh.next) {
 		struct route_queue *q = route_topic_queue(t, broker);
 
 		if (!q)
 			continue;
-		q->perm &= ~ROUTE_PERM_WRITE;
+		q->perm = (q->perm & kept) | set;
 		n++;
 	}
 	return n;
 }
 
+unsigned routes_wipe_write(struct routes *r, struct mq_slice broker)
+{
+	return change_perm(r, broker, ~ROUTE_PERM_WRITE, 0);
+}
+
 unsigned routes_add_write(struct routes *r, struct mq_slice broker)
 {
-	struct route_topic *t;
-	unsigned n = 0;
-
-	for (t = r->topics; t; t = t->hh.next) {
-		struct route_queue *q = route_topic_queue(t, broker);
-
-		if (!q)
-			continue;
-		q->perm = ROUTE_PERM_READ_WRITE;
-		n++;
-	}
-	return n;
+	return change_perm(r, broker, 0, ROUTE_PERM_READ_WRITE);
 }
 
 /* --- life --- */
