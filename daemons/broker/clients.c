@@ -116,7 +116,7 @@ static int client_name(struct clients *c, struct client *client, struct mq_slice
 
 	if (client->client_id && mq_slice_is(client_id, client->client_id))
 		return 0;
-	copy = strndup(client_id.p, client_id.n);
+	copy = mq_slice_dup(client_id);
 	if (!copy)
 		return -ENOMEM;
 	client_drop_name(c, client);

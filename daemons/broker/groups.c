@@ -53,7 +53,7 @@ static bool row_set_text(char **text, struct mq_slice value)
 {
 	if (value.n == 0)
 		return true;
-	*text = strndup(value.p, value.n);
+	*text = mq_slice_dup(value);
 	return *text;
 }
 

@@ -100,7 +100,7 @@ static bool locks_insert(struct locks *l, const char *key, size_t n_key, struct 
 	struct lock_row *row = l->n_bytes < LOCKS_BYTES_MAX ? calloc(1, sizeof *row + n_key) : NULL;
 
 	if (row)
-		row->client_id = strndup(client_id.p, client_id.n);
+		row->client_id = mq_slice_dup(client_id);
 	if (!row || !row->client_id) {
 		free(row);
 		return false;

@@ -34,7 +34,7 @@ struct topic_row *topic_row_new(struct mq_slice name, const struct topic *config
 	row->n_name = name.n;
 	memcpy(row->name, name.p, name.n);
 	if (attributes.n > 0) {
-		row->attributes = strndup(attributes.p, attributes.n);
+		row->attributes = mq_slice_dup(attributes);
 		if (!row->attributes)
 			return NULL;
 	}

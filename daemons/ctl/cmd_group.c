@@ -226,8 +226,8 @@ static int lag_add(struct lag_rows *rows, const struct mq_queue_name *q, const s
 	rows->items = larger;
 	row = &larger[rows->n++];
 	*row = (struct lag_row){
-		.topic = strndup(q->topic.p, q->topic.n),
-		.broker = strndup(q->broker.p ? q->broker.p : "", q->broker.n),
+		.topic = mq_slice_dup(q->topic),
+		.broker = mq_slice_dup(q->broker),
 		.queue_id = q->id,
 		.broker_offset = mq_json_i64(mq_json_get(entry, "brokerOffset"), 0),
 		.consumer_offset = mq_json_i64(mq_json_get(entry, "consumerOffset"), 0),

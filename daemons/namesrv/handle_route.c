@@ -205,7 +205,7 @@ static int add_topic(struct namesrv *n, struct mq_slice topic, const struct mq_r
 		const struct mq_route_queue *q = &route->queues[i];
 
 		queues[i] = (struct route_queue){
-			.broker = strndup(q->broker.p, q->broker.n), .read_queues = q->read_queues,
+			.broker = mq_slice_dup(q->broker), .read_queues = q->read_queues,
 			.write_queues = q->write_queues, .perm = q->perm, .sys_flag = q->sys_flag,
 		};
 		if (!queues[i].broker)

@@ -10,17 +10,6 @@
 
 #include "libmq/wire/json.h"
 
-static char *copy(struct mq_slice text)
-{
-	char *p = malloc(text.n + 1);
-
-	if (!p)
-		return NULL;
-	memcpy(p, text.p ? text.p : "", text.n);
-	p[text.n] = '\0';
-	return p;
-}
-
 /* --- the table ----------------------------------------------------------------------------------------------------- */
 
 const struct kv_namespace *kv_namespace(const struct kv *kv, struct mq_slice ns)
@@ -83,7 +72,7 @@ static struct kv_namespace *namespace_new(struct kv *kv, struct mq_slice name)
 {
 	struct kv_namespace *n = calloc(1, sizeof *n);
 
-	if (!n || !(n->name = copy(name))) {
+	if (!n || !(n->name = mq_slice_dup(name))) {
 		free(n);
 		return NULL;
 	}
@@ -106,8 +95,8 @@ static struct kv_pair *pair_make(struct kv *kv, struct mq_slice ns, struct mq_sl
 	p = n ? calloc(1, sizeof *p) : NULL;
 	if (!p)
 		return NULL;
-	p->key = copy(key);
-	p->value = copy((struct mq_slice){});
+	p->key = mq_slice_dup(key);
+	p->value = mq_slice_dup((struct mq_slice){});
 	if (!p->key || !p->value) {
 		free(p->key);
 		free(p->value);
@@ -276,7 +265,7 @@ static int load_text(struct kv *kv, struct mq_slice text, struct mq_error *err)
 
 			if (!key.p || !value.p)
 				return mq_error_set(err, -EBADMSG, "a key or a value is not text");
-			r = table_put(kv, name, key, copy(value));
+			r = table_put(kv, name, key, mq_slice_dup(value));
 			if (r < 0)
 				return r;
 		}
@@ -343,7 +332,7 @@ static bool has_zero(struct mq_slice text)
 int kv_put(struct kv *kv, struct mq_slice ns, struct mq_slice key, struct mq_slice value, struct mq_error *err)
 {
 	struct mq_slice old = kv_get(kv, ns, key);
-	_cleanup_(freep) char *before = old.p ? copy(old) : NULL;
+	_cleanup_(freep) char *before = old.p ? mq_slice_dup(old) : NULL;
 	int r;
 
 	if (ns.n > KV_TEXT_MAX || key.n > KV_TEXT_MAX || value.n > KV_TEXT_MAX)
@@ -354,7 +343,7 @@ int kv_put(struct kv *kv, struct mq_slice ns, struct mq_slice key, struct mq_sli
 		return mq_error_set(err, -EINVAL, "namespace, key and value are texts without zero bytes");
 	if (old.p && !before)
 		return -ENOMEM;
-	r = table_put(kv, ns, key, copy(value));
+	r = table_put(kv, ns, key, mq_slice_dup(value));
 	if (r == 0)
 		r = save(kv, err);
 	if (r < 0 && before)
@@ -367,7 +356,7 @@ int kv_put(struct kv *kv, struct mq_slice ns, struct mq_slice key, struct mq_sli
 int kv_delete(struct kv *kv, struct mq_slice ns, struct mq_slice key, struct mq_error *err)
 {
 	struct mq_slice old = kv_get(kv, ns, key);
-	_cleanup_(freep) char *before = old.p ? copy(old) : NULL;
+	_cleanup_(freep) char *before = old.p ? mq_slice_dup(old) : NULL;
 	int r;
 
 	if (!old.p)

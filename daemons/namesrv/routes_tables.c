@@ -5,23 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static char *copy(struct mq_slice text)
-{
-	char *p = malloc(text.n + 1);
-
-	if (!p)
-		return NULL;
-	memcpy(p, text.p ? text.p : "", text.n);
-	p[text.n] = '\0';
-	return p;
-}
-
 int route_set_optional(char **member, struct mq_slice text)
 {
 	char *p = NULL;
 
 	if (text.n > 0) {
-		p = copy(text);
+		p = mq_slice_dup(text);
 		if (!p)
 			return -ENOMEM;
 	}
@@ -92,14 +81,14 @@ int route_clusters_add(struct routes *r, struct mq_slice name, struct mq_slice b
 		return 0;
 	if (!c) {
 		c = calloc(1, sizeof *c);
-		if (!c || !(c->name = copy(name))) {
+		if (!c || !(c->name = mq_slice_dup(name))) {
 			free(c);
 			return -ENOMEM;
 		}
 		HASH_ADD_KEYPTR(hh, r->clusters, c->name, name.n, c);
 		HASH_SRT(hh, r->clusters, cluster_by_name);
 	}
-	broker_name = copy(broker);
+	broker_name = mq_slice_dup(broker);
 	grown = realloc(c->brokers, (c->n_brokers + 1) * sizeof *grown);
 	if (grown)
 		c->brokers = grown;
@@ -187,7 +176,7 @@ static struct route_topic *topic_new(struct routes *r, struct mq_slice name)
 {
 	struct route_topic *t = calloc(1, sizeof *t);
 
-	if (!t || !(t->name = copy(name))) {
+	if (!t || !(t->name = mq_slice_dup(name))) {
 		free(t);
 		return NULL;
 	}
@@ -223,7 +212,7 @@ int route_topic_put(struct routes *r, struct mq_slice name, struct mq_slice brok
 			return -ENOSPC;
 		if (!t)
 			t = topic_new(r, name);
-		own = copy(broker);
+		own = mq_slice_dup(broker);
 		if (!t || !own || topic_grow(t) < 0) {
 			free(own);
 			if (t && t->n_queues == 0)
@@ -301,8 +290,8 @@ struct route_broker *route_broker_new(struct routes *r, struct mq_slice name, st
 
 	if (!b)
 		return NULL;
-	b->name = copy(name);
-	b->cluster = copy(cluster);
+	b->name = mq_slice_dup(name);
+	b->cluster = mq_slice_dup(cluster);
 	if (!b->name || !b->cluster) {
 		free(b->name);
 		free(b->cluster);
@@ -325,7 +314,7 @@ void route_broker_remove_address(struct routes *r, struct route_broker *b, unsig
 int route_broker_put(struct routes *r, struct route_broker *b, const struct route_registration *reg, bool *ret_is_new)
 {
 	struct route_address *a = (struct route_address *)route_broker_address(b, reg->id), *grown;
-	char *address = copy(reg->address);
+	char *address = mq_slice_dup(reg->address);
 	unsigned at = 0;
 
 	if (!address)

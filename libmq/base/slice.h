@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct mq_slice {
@@ -49,4 +50,17 @@ static inline bool mq_slice_is(struct mq_slice a, const char *text)
 static inline bool mq_slice_starts(struct mq_slice a, struct mq_slice prefix)
 {
 	return a.n >= prefix.n && memcmp(a.p, prefix.p, prefix.n) == 0;
+}
+
+/* A copy with a NUL behind it, for free(); of an absent one, too. NULL: out of memory. */
+static inline char *mq_slice_dup(struct mq_slice s)
+{
+	char *p = malloc(s.n + 1);
+
+	if (!p)
+		return NULL;
+	if (s.n > 0)
+		memcpy(p, s.p, s.n);
+	p[s.n] = '\0';
+	return p;
 }

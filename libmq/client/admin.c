@@ -38,9 +38,9 @@ static int list_add(struct mq_broker_list *list, struct mq_slice name, struct mq
 	list->items = larger;
 	b = &list->items[list->n++];
 	*b = (struct mq_broker){ .id = id };
-	b->name = strndup(name.p ? name.p : "", name.n);
-	b->cluster = strndup(cluster.p ? cluster.p : "", cluster.n);
-	b->address = strndup(address.p ? address.p : "", address.n);
+	b->name = mq_slice_dup(name);
+	b->cluster = mq_slice_dup(cluster);
+	b->address = mq_slice_dup(address);
 	return b->name && b->cluster && b->address ? 0 : -ENOMEM;
 }
 

@@ -445,7 +445,7 @@ static int client_add_namesrvs(struct mq_client *c, const char *list, struct mq_
 		r = mq_address_parse(&parsed, text, err);
 		if (r < 0)
 			return r;
-		c->namesrv[c->n_namesrv] = strndup(text.p, text.n);
+		c->namesrv[c->n_namesrv] = mq_slice_dup(text);
 		if (!c->namesrv[c->n_namesrv])
 			return mq_error_set(err, -ENOMEM, "out of memory");
 		c->n_namesrv++;

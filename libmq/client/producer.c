@@ -136,7 +136,7 @@ static void send_on_answer(const struct mq_failure *f, const struct mq_command *
 		send_finish(s, &failure);
 		return;
 	}
-	message_id = strndup(h.message_id.p, h.message_id.n);
+	message_id = mq_slice_dup(h.message_id);
 	s->result.code = answer->code;
 	s->result.message_id = message_id;
 	s->result.queue_id = h.queue_id;

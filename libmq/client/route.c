@@ -35,7 +35,7 @@ static int copy_text(char **ret, struct mq_slice text)
 {
 	if (!text.p || text.n == 0)
 		return 0;
-	*ret = strndup(text.p, text.n);
+	*ret = mq_slice_dup(text);
 	return *ret ? 0 : -ENOMEM;
 }
 
@@ -105,7 +105,7 @@ static int make_route(struct mq_topic_route **ret, struct mq_slice topic, const 
 	if (!route)
 		return -ENOMEM;
 	route->refs = 1;
-	route->topic = strndup(topic.p, topic.n);
+	route->topic = mq_slice_dup(topic);
 	if (!route->topic)
 		return -ENOMEM;
 	for (unsigned i = 0; i < wire->n_queues; i++) {
