@@ -181,6 +181,8 @@ static void delete_work(void *arg)
 	pulled_forget(b->pulled, (struct mq_slice){}, job->topic);
 	pulled_forget(b->resets, (struct mq_slice){}, job->topic);
 	pop_orders_forget(b->pop_orders, job->topic, (struct mq_slice){});
+	if (job->r == 0)
+		broker_topic_gone(b, job->topic);
 }
 
 static void delete_done(void *arg)

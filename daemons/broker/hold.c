@@ -229,6 +229,21 @@ void hold_wake_all(struct hold *h)
 	hold_wake(&due);
 }
 
+void hold_wake_topic(struct hold *h, struct mq_slice topic)
+{
+	struct hold_list due = LIST_HEAD_INITIALIZER(due);
+	struct hold_entry *e, *next;
+
+	for (unsigned i = 0; i < HOLD_SLOTS; i++) {
+		for (e = LIST_FIRST(&h->slots[i]); e; e = next) {
+			next = LIST_NEXT(e, in_slot);
+			if (mq_slice_equal(store_queue_topic(e->queue), topic))
+				hold_collect(h, &due, e, HOLD_GREW);
+		}
+	}
+	hold_wake(&due);
+}
+
 unsigned hold_count(const struct hold *h)
 {
 	return h->n;

@@ -61,4 +61,7 @@ bool hold_park(struct hold *h, struct hold_entry *e) _must_check_;
 void hold_unpark(struct hold *h, struct hold_entry *e);
 void hold_closed(struct hold *h, const void *owner);
 void hold_wake_all(struct hold *h);
+/* The topic is gone: who waits for one of its queues looks again (HOLD_GREW). Its queues never grow again, and one of the same name
+ * that is made later is another queue. */
+void hold_wake_topic(struct hold *h, struct mq_slice topic);
 unsigned hold_count(const struct hold *h);

@@ -296,6 +296,36 @@ int broker_offload(struct broker *b, struct mq_conn *conn, void (*work)(void *ar
 	return 0;
 }
 
+/* ---- Topics that were deleted ---- */
+
+struct gone {
+	struct mq_post post;
+	struct broker_loop *loop; /* borrowed */
+	size_t n_topic;
+	char topic[];
+};
+
+static void gone_on_post(struct mq_post *post)
+{
+	struct gone *g = (struct gone *)((char *)post - offsetof(struct gone, post));
+
+	hold_wake_topic(g->loop->hold, (struct mq_slice){ g->topic, g->n_topic });
+	free(g);
+}
+
+void broker_topic_gone(struct broker *b, struct mq_slice topic)
+{
+	for (unsigned i = 0; i < b->n_loops; i++) {
+		struct gone *g = malloc(sizeof *g + topic.n);
+
+		if (!g)
+			continue;
+		*g = (struct gone){ .post.run = gone_on_post, .loop = b->loops[i], .n_topic = topic.n };
+		memcpy(g->topic, topic.p, topic.n);
+		mq_loop_post(b->loops[i]->loop, &g->post);
+	}
+}
+
 /* ---- Life ---- */
 
 static void loop_drain(struct broker_loop *bl)

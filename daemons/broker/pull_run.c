@@ -70,6 +70,7 @@ static void pull_answer(struct pull *p, enum pull_status status, int64_t next)
 static void pull_woken(struct hold_entry *e, enum hold_reason reason)
 {
 	struct pull *p = (struct pull *)((char *)e - offsetof(struct pull, hold));
+	int r;
 
 	if (reason == HOLD_CLOSED) {
 		mq_reply_none(p->req);
@@ -78,8 +79,18 @@ static void pull_woken(struct hold_entry *e, enum hold_reason reason)
 	}
 	p->may_hold = reason == HOLD_GREW;
 	p->has_waited = false;
-	if (pull_check_again(p))
+	if (!pull_check_again(p))
+		return;
+	/* Of a topic that was deleted and made again it is another one. */
+	r = store_queue_open(p->broker->store, p->h.topic, p->h.queue_id, &p->queue);
+	if (r == 0) {
 		pull_run(p);
+	} else {
+		struct mq_request *req = p->req;
+
+		pull_free(p);
+		broker_reply_store(req, r);
+	}
 }
 
 static int64_t pull_hold_ms(const struct pull *p)

@@ -494,6 +494,31 @@ static void a_held_pull_is_refused_when_it_may_no_longer_read(void **state)
 	harness_close(other);
 }
 
+/* The queue that it waits for is not the one that grows. */
+static void a_held_pull_sees_that_its_topic_is_another(void **state)
+{
+	static const char *const topics[] = { "RemadeEmpty", "Remade" }, *const offsets[] = { "0", "3" };
+	struct harness_peer *p = *state, *other = harness_connect_tcp(daemon_);
+
+	for (int i = 0; i < 2; i++) {
+		int32_t opaque;
+		int code;
+
+		make_topic(other, topics[i], "1", "6");
+		for (int n = 0; i == 1 && n < 3; n++)
+			send_ok(other, topics[i], "0", "", "x");
+		opaque = wait_for_message(p, topics[i], offsets[i], "*", "60000");
+		harness_assert_answer(harness_ask(other, MQ_DELETE_TOPIC_IN_BROKER, "topic", topics[i], NULL), MQ_SUCCESS, NULL);
+		make_topic(other, topics[i], "1", "6");
+		send_ok(other, topics[i], "0", "", "y");
+		/* It looked when the topic was gone, or later, when offset 3 is beyond what there is. */
+		code = harness_answer(p, opaque)->code;
+		assert_true(code == MQ_TOPIC_NOT_EXIST || code == (i == 0 ? MQ_SUCCESS : MQ_PULL_OFFSET_MOVED));
+		assert_pull(pull(p, topics[i], "0", "0"), MQ_SUCCESS, "FOUND", "1", "0", "1");
+	}
+	harness_close(other);
+}
+
 static void a_message_that_does_not_match_lets_the_pull_wait_on(void **state)
 {
 	struct harness_peer *p = *state, *other = harness_connect_tcp(daemon_);
@@ -746,6 +771,7 @@ int main(void)
 		TEST(many_held_pulls_of_one_connection_are_answered),
 		TEST(a_held_pull_ends_with_its_time),
 		TEST(a_held_pull_is_refused_when_it_may_no_longer_read),
+		TEST(a_held_pull_sees_that_its_topic_is_another),
 		TEST(a_message_that_does_not_match_lets_the_pull_wait_on),
 		TEST(a_pull_that_only_skipped_moves_on_in_the_end),
 		TEST(a_closed_connection_takes_its_held_pulls_along),
