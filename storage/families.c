@@ -101,7 +101,9 @@ static struct store_family *family_create(struct store *s, bool is_shared, uint3
 	rocksdb_options_destroy(options);
 	if (cf && !text)
 		f = family_new(name, cf);
-	if (!f)
+	if (!f && text && store_was_refused(text))
+		space_refused(s);
+	else if (!f)
 		store_set_state(s, STORE_FAILED, "cannot make a column family in %s: %s; nothing is written any more until restart",
 				s->cfg.path, text ? text : "no memory");
 	return f;
@@ -125,9 +127,11 @@ static int families_make_spare(struct store *s)
 	pthread_mutex_unlock(&s->spares_lock);
 
 	f = family_create(s, false, number, n);
-	if (!f)
-		return -EIO;
 	LOCKED(&s->spares_lock);
+	if (!f) {
+		s->n_own--;
+		return -EIO;
+	}
 	STAILQ_INSERT_TAIL(&s->spares, f, link);
 	s->n_spares++;
 	return 1;
@@ -192,6 +196,12 @@ void families_drop_dead(struct store *s)
 			return;
 		}
 		rocksdb_drop_column_family(s->db, f->cf, &text);
+		if (text && store_was_refused(text)) {
+			pthread_mutex_unlock(&s->retain_lock);
+			space_refused(s);
+			family_keep_dead(s, f);
+			return;
+		}
 		family_free(f);
 		pthread_mutex_unlock(&s->retain_lock);
 		if (text) {

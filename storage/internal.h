@@ -247,6 +247,8 @@ int store_write_locked(struct store *s, rocksdb_writebatch_t *batch) _must_check
 /* The same for callers without the lock; with SYNC_FLUSH the batch is on the disk when this returns. */
 int store_write(struct store *s, rocksdb_writebatch_t *batch) _must_check_;
 void store_set_state(struct store *s, enum store_state state, const char *fmt, ...) _printf_(3, 4);
+/* RocksDB's text says that it takes nothing until there is space for what it has; nothing was done, and nothing is broken. */
+bool store_was_refused(const char *text);
 /* -EIO with RocksDB's text. */
 int store_rocksdb_error(struct mq_error *err, const char *what, const char *text);
 int store_thread_start(pthread_t *ret, const char *name, void *(*run)(void *), void *user) _must_check_;

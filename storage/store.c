@@ -97,7 +97,7 @@ void store_state_reason(const struct store *store, char *ret, size_t size)
 
 /* What RocksDB says to every write since a table or its manifest found no space, until it tried again with success. It says so before it
  * touches the log. An error of the log itself is final: who writes again ends the process. */
-static bool write_was_refused(const char *text)
+bool store_was_refused(const char *text)
 {
 	return strstr(text, "No space left on device") && !strstr(text, ".log"); /* the name of the status, in every locale */
 }
@@ -122,7 +122,7 @@ int store_write_locked(struct store *s, rocksdb_writebatch_t *batch)
 	rocksdb_write(s->db, s->write_options, batch, &text);
 	rocksdb_writebatch_clear(batch);
 	atomic_store_explicit(&s->write_began_ms, 0, memory_order_relaxed);
-	if (text && write_was_refused(text)) {
+	if (text && store_was_refused(text)) {
 		space_refused(s);
 		return -ENOSPC;
 	}

@@ -6,23 +6,23 @@
 
 enum { MIB = 1 << 20 };
 
-/* No space for tables, logs go on: as long as this is set. */
-static _Atomic bool tables_are_refused;
+/* No space for tables, or for the manifest; logs go on. NULL: space for all. */
+static const char *_Atomic refused_name;
 
-static bool is_table(int fd)
+static bool is_refused(int fd, const char *name)
 {
-	char link[64], path[PATH_MAX];
-	ssize_t n;
+	char link[64], path[PATH_MAX] = "";
 
 	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-	n = readlink(link, path, sizeof path - 1);
-	return n > 4 && strncmp(path + n - 4, ".sst", 4) == 0;
+	return readlink(link, path, sizeof path - 1) > 0 && strstr(path, name);
 }
 
 /* In place of the C library's, for RocksDB. */
 ssize_t write(int fd, const void *bytes, size_t n)
 {
-	if (atomic_load(&tables_are_refused) && is_table(fd)) {
+	const char *name = atomic_load(&refused_name);
+
+	if (name && is_refused(fd, name)) {
 		errno = ENOSPC;
 		return -1;
 	}
@@ -92,7 +92,7 @@ static void fail_flush(struct fixture *f)
 	rocksdb_flushoptions_t *o = rocksdb_flushoptions_create();
 	char *text = NULL;
 
-	atomic_store(&tables_are_refused, true);
+	atomic_store(&refused_name, ".sst");
 	rocksdb_flush_cf(f->store->db, o, queue_of(f, "T", 0)->family->cf, &text);
 	rocksdb_flushoptions_destroy(o);
 	assert_non_null(text);
@@ -124,6 +124,7 @@ static void what_found_no_space_for_a_table_is_written_when_there_is_some(void *
 	f->cfg.min_free_bytes = 8 * MIB;
 	fixture_open(f);
 	assert_int_equal(append(f, "T", 0, "before"), 0);
+	AWAIT(n_own(f) == 1 + SPARES_FULL);
 	fail_flush(f);
 	assert_int_equal(append(f, "T", 0, "refused"), -ENOSPC);
 	assert_int_equal(store_state(f->store), STORE_NO_SPACE);
@@ -142,7 +143,7 @@ static void what_found_no_space_for_a_table_is_written_when_there_is_some(void *
 	assert_int_equal(offset_of_g(f), 7);
 	assert_string_equal(scan(f, "T", 0, 0).body, "before");
 
-	atomic_store(&tables_are_refused, false);
+	atomic_store(&refused_name, NULL);
 	AWAIT(store_state(f->store) == STORE_WRITABLE);
 	assert_int_equal(append(f, "T", 0, "after"), 1);
 	assert_int_equal(append(f, "new topic", 0, "after"), 0);
@@ -151,6 +152,51 @@ static void what_found_no_space_for_a_table_is_written_when_there_is_some(void *
 	assert_int_equal(scan(f, "T", 0, 0).n, 2);
 	assert_string_equal(scan(f, "T", 0, 0).body, "after");
 	assert_string_equal(scan(f, "new topic", 0, 0).body, "after");
+}
+
+static void what_found_no_space_for_a_family_is_stored_when_there_is_some(void **state)
+{
+	struct fixture *f = *state;
+	int n = 0;
+
+	f->cfg.min_free_bytes = 8 * MIB;
+	fixture_open(f);
+	AWAIT(n_own(f) == SPARES_FULL);
+	atomic_store(&refused_name, "MANIFEST-");
+	while (append(f, "T", n, "before") == 0)
+		assert_in_range(++n, 1, SPARES_FULL);
+	assert_int_equal(append(f, "T", n, "refused"), -ENOSPC);
+	assert_int_equal(store_state(f->store), STORE_NO_SPACE);
+
+	atomic_store(&refused_name, NULL);
+	AWAIT(store_state(f->store) == STORE_WRITABLE);
+	for (int i = 0; i < 2 * SPARES_FULL; i++)
+		assert_int_equal(append(f, "T", i, "after"), i < n);
+	AWAIT(n_own(f) == 3 * SPARES_FULL); /* none was counted that is not there */
+	fixture_reopen(f);
+	for (int i = 0; i < 2 * SPARES_FULL; i++)
+		assert_string_equal(scan(f, "T", i, 0).body, "after");
+}
+
+static void what_found_no_space_to_be_dropped_goes_when_there_is_some(void **state)
+{
+	struct fixture *f = *state;
+	unsigned n;
+
+	f->cfg.min_free_bytes = 8 * MIB;
+	fixture_open(f);
+	assert_int_equal(append(f, "T", 0, "gone"), 0);
+	AWAIT(n_own(f) == 1 + SPARES_FULL);
+	n = n_own(f);
+	atomic_store(&refused_name, "MANIFEST-");
+	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T"), NULL, 0), 0);
+	AWAIT(store_state(f->store) == STORE_NO_SPACE);
+	assert_int_equal(n_own(f), n);
+
+	atomic_store(&refused_name, NULL);
+	AWAIT(store_state(f->store) == STORE_WRITABLE);
+	AWAIT(n_own(f) == n - 1);
+	assert_int_equal(append(f, "T", 0, "new"), 0);
 }
 
 static void a_deleted_topic_frees_a_full_disk(void **state)
@@ -254,6 +300,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST_CLOSED(a_full_disk_refuses_and_resumes_by_itself),
 		TEST_CLOSED(what_found_no_space_for_a_table_is_written_when_there_is_some),
+		TEST_CLOSED(what_found_no_space_for_a_family_is_stored_when_there_is_some),
+		TEST_CLOSED(what_found_no_space_to_be_dropped_goes_when_there_is_some),
 		TEST_CLOSED(a_deleted_topic_frees_a_full_disk),
 		TEST(the_warning_ratio_refuses_too),
 		TEST_CLOSED(a_burst_does_not_overrun_the_guard),
