@@ -152,8 +152,10 @@ static int end_make_message(struct end *e)
 static bool end_is_late(const struct end *e)
 {
 	int64_t immune_ms = txn_immunity_ms(e->marks.check_immunity, config_get(&e->broker->config, transactionTimeOut));
+	int64_t age_ms;
 
-	return !e->h.is_from_check && e->marks.check_immunity.n > 0 && e->req->received_at_ms - e->rec.born_at_ms > immune_ms;
+	(void)__builtin_sub_overflow(e->req->received_at_ms, e->rec.born_at_ms, &age_ms); /* the producer's word: it wraps, as upstream */
+	return !e->h.is_from_check && e->marks.check_immunity.n > 0 && age_ms > immune_ms;
 }
 
 static int end_found(struct end *e)

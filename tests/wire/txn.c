@@ -184,6 +184,24 @@ static void an_ordinary_message_cannot_be_ended(void **state)
 	harness_assert_answer(end(p, &half, "pg", "12"), MQ_SYSTEM_ERROR, "Find prepared transaction message failed");
 }
 
+/* For the sanitizers: the time of birth is the producer's word. */
+static void a_producer_may_be_as_old_as_numbers_go(void **state)
+{
+	struct harness_peer *p = *state;
+	struct half half = {};
+	const struct mq_command *answer;
+	struct mq_command cmd;
+
+	send_request(&cmd, "TxOld", "0", "TRAN_MSG\1true\2UNIQ_KEY\1U1\2PGROUP\1pg\2CHECK_IMMUNITY_TIME_IN_SECONDS\0016\2", MQ_SLICE("x"));
+	set_field(&cmd, "f", "4");
+	set_field(&cmd, "g", "-9223372036854775808");
+	answer = harness_call(p, &cmd);
+	harness_assert_answer(answer, MQ_SUCCESS, NULL);
+	snprintf(half.locator, sizeof half.locator, "%s", sent_locator(answer));
+	snprintf(half.offset, sizeof half.offset, "%s", harness_field(answer, "queueOffset"));
+	harness_assert_answer(end(p, &half, "pg", "8"), MQ_SUCCESS, NULL);
+}
+
 static void prepared_messages_survive_a_kill(void **state)
 {
 	struct harness_daemon *own = harness_start(HARNESS_BROKER, NULL);
@@ -226,6 +244,7 @@ int main(void)
 		TEST(one_way_ends_are_done_and_not_answered),
 		TEST(wrong_ends_are_refused_and_leave_it_pending),
 		TEST(an_ordinary_message_cannot_be_ended),
+		TEST(a_producer_may_be_as_old_as_numbers_go),
 		cmocka_unit_test(prepared_messages_survive_a_kill),
 		cmocka_unit_test(a_broker_may_refuse_transactions),
 	};
