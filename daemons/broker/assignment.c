@@ -58,7 +58,7 @@ enum assignment assignment_decide(const struct assignment_question *q, bool *ret
 	strategy take = strategy_of(q->strategy);
 	unsigned member;
 
-	if (q->model == MQ_BROADCASTING) {
+	if (q->model == MQ_BROADCASTING || q->gives_all) {
 		for (unsigned i = 0; i < q->n_queues; i++)
 			ret_taken[i] = true;
 		return ASSIGNED;

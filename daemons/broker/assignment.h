@@ -11,6 +11,7 @@ struct assignment_question {
 	unsigned n_members;
 	struct mq_slice client_id, strategy;
 	enum mq_message_model model;
+	bool gives_all; /* serverLoadBalancerEnable=false: the members share among themselves */
 	enum mq_request_mode mode;
 	int32_t pop_share;
 };

@@ -187,3 +187,11 @@ bool attributes_have(struct mq_slice attributes, const char *key, const char *va
 
 	return attribute_find(attributes, mq_slice_of(key), &found) && mq_slice_is(found, value);
 }
+
+int64_t attributes_number(struct mq_slice attributes, const char *key, int64_t otherwise)
+{
+	struct mq_slice found;
+	int64_t number;
+
+	return attribute_find(attributes, mq_slice_of(key), &found) && mq_parse_i64(found, &number) == 0 ? number : otherwise;
+}

@@ -33,3 +33,5 @@ int attributes_alter(const struct attribute_rules *known, bool is_new, struct mq
 
 /* Whether stored attributes have this key with this value. */
 bool attributes_have(struct mq_slice attributes, const char *key, const char *value);
+/* Its number; `otherwise` when it is not there, or none. */
+int64_t attributes_number(struct mq_slice attributes, const char *key, int64_t otherwise);

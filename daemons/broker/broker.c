@@ -16,6 +16,7 @@
 #include "daemons/broker/hold.h"
 #include "daemons/broker/locks.h"
 #include "daemons/broker/messages.h"
+#include "daemons/broker/pop_inflight.h"
 #include "daemons/broker/pop_locks.h"
 #include "daemons/broker/pop_order.h"
 #include "daemons/broker/pop_polls.h"
@@ -154,6 +155,8 @@ static int broker_make_model(struct broker *b, struct mq_error *err)
 		r = pulled_new(&b->pulled);
 	if (r == 0)
 		r = pulled_new(&b->resets);
+	if (r == 0)
+		r = pop_inflight_new(&b->pop_inflight, b);
 	if (r == 0)
 		r = pop_locks_new(&b->pop_locks);
 	if (r == 0)
@@ -416,6 +419,7 @@ struct broker *broker_free(struct broker *b)
 	ahead_free(b->ahead);
 	pop_orders_free(b->pop_orders);
 	pop_locks_free(b->pop_locks);
+	pop_inflight_free(b->pop_inflight);
 	pulled_free(b->pulled);
 	pulled_free(b->resets);
 	locks_free(b->locks);

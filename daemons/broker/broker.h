@@ -34,6 +34,7 @@ struct broker {
 	struct pulled *pulled;
 	struct pulled *resets;             /* offsets that an administrator set and the group has not yet pulled from */
 	struct ahead *ahead;
+	struct pop_inflight *pop_inflight;
 	struct pop_locks *pop_locks;
 	struct pop_orders *pop_orders;
 	struct pop_polls *pop_polls;

@@ -28,7 +28,10 @@ struct broker_config {
 	bool notifyConsumerIdsChangedEnable, litePullMessageEnable, useServerSideResetOffset, storeReplyMessageEnable, strictSubscription;
 	bool timerWheelEnable, recallMessageEnable;
 	bool enableRetryTopicV2, retrieveMessageFromPopRetryTopicV1, popResponseReturnActualRetryTopic;
-	int64_t popFromRetryProbability; /* per cent */
+	bool enablePopMessageThreshold, priorityOrderAsc, serverLoadBalancerEnable, clearRetryTopicWhenDeleteTopic;
+	bool useMessageFilterForNotification;
+	int64_t popFromRetryProbability, popFromRetryProbabilityForPriority; /* per cent */
+	int64_t popInflightMessageThreshold, maxMessageFilterNumForNotification;
 	int64_t popPollingSize, maxPopPollingSize;
 	int64_t timerMaxDelaySec, timerPrecisionMs; /* ms; timerMaxDelaySec: bare numbers are seconds */
 	bool validateSystemTopicWhenUpdateTopic, enableMixedMessageType;

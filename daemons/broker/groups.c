@@ -75,6 +75,7 @@ static struct group_row *row_new(struct mq_slice name, const struct mq_group_con
 		.which_broker_when_slow = c->which_broker_when_slow,
 		.sys_flag = c->sys_flag,
 		.consume_timeout_minutes = c->consume_timeout_minutes,
+		.priority_factor = (int32_t)attributes_number(c->attributes, "priority.factor", 100),
 	};
 	row->n_name = name.n;
 	memcpy(row->name, name.p, name.n);

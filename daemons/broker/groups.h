@@ -9,13 +9,13 @@ struct broker;
 struct groups;
 struct evbuffer;
 
-/* Longest name that automatic creation takes (clients allow it); code 200 has the stricter limit of
- * topics_check_name(). */
+/* Of groups that are there: earlier versions made longer ones than topics_check_name() allows. */
 enum { GROUP_NAME_MAX = 255 };
 
 struct group {
 	bool consume_enable, consume_from_min_enable, consume_broadcast_enable, consume_orderly, notify_ids_changed;
 	int32_t retry_queues, retry_max_times, broker_id, which_broker_when_slow, sys_flag, consume_timeout_minutes;
+	int32_t priority_factor; /* the attribute priority.factor: per cent of pops that heed priorities */
 };
 
 int groups_new(struct groups **ret, struct broker *b, struct mq_error *err) _must_check_;

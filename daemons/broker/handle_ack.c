@@ -18,6 +18,7 @@
 #include "daemons/broker/pop_await.h"
 #include "daemons/broker/pop_batch.h"
 #include "daemons/broker/pop_check.h"
+#include "daemons/broker/pop_inflight.h"
 #include "daemons/broker/pop_order.h"
 #include "daemons/broker/pop_take.h"
 #include "daemons/broker/pulled.h"
@@ -172,6 +173,12 @@ static struct store_queue *ack_queue(const struct ack *a, const struct pop_batch
 	return store_queue_find(a->broker->store, pop_name_slice(&e->topic), e->queue_id);
 }
 
+static void ack_uncount(const struct ack *a, const struct pop_batch_entry *e, unsigned n)
+{
+	pop_inflight_take(a->broker->pop_inflight, &(struct pop_inflight_key){ pop_name_slice(&e->topic), e->group, e->queue_id }, n,
+			  e->pop_at_ms);
+}
+
 static bool ack_apply(struct order_change *c, struct pop_order *o, int64_t *offset)
 {
 	struct ack *a = c->user;
@@ -193,6 +200,7 @@ static bool ack_apply(struct order_change *c, struct pop_order *o, int64_t *offs
 		} else if (next >= 0) {
 			*offset = next;
 			has_changed = true;
+			ack_uncount(a, e, 1);
 		}
 	}
 	return has_changed;
@@ -265,6 +273,7 @@ static void ack_collect(struct ack *a)
 	for (unsigned i = 0; i < a->n_entries; i++) {
 		const struct pop_batch_entry *e = &a->entries[i];
 		struct store_queue *q = ack_is_ordered(e) ? NULL : ack_queue(a, e);
+		unsigned n_before = a->n_rows;
 
 		for (int64_t at = q ? pop_batch_next(e, store_queue_min(q)) : -1; at >= 0; at = pop_batch_next(e, at + 1)) {
 			if (at >= store_queue_max(q))
@@ -276,6 +285,8 @@ static void ack_collect(struct ack *a)
 				.group = e->group,
 			};
 		}
+		if (a->n_rows > n_before)
+			ack_uncount(a, e, a->n_rows - n_before);
 	}
 }
 

@@ -54,6 +54,7 @@ static int decide_and_write(struct broker *b, const struct mq_assignment_query *
 		.client_id = query->client_id,
 		.strategy = query->strategy,
 		.model = query->model,
+		.gives_all = !config_get(&b->config, serverLoadBalancerEnable),
 	};
 	bool *taken = calloc(list->n ? list->n : 1, sizeof *taken);
 	enum assignment a;

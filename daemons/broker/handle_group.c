@@ -7,6 +7,7 @@
 #include "daemons/broker/groups.h"
 #include "daemons/broker/handlers.h"
 #include "daemons/broker/names.h"
+#include "daemons/broker/pop_inflight.h"
 #include "daemons/broker/pop_order.h"
 #include "daemons/broker/pulled.h"
 #include "daemons/broker/reply.h"
@@ -56,6 +57,7 @@ int handle_delete_subscriptiongroup(struct mq_request *req)
 	pulled_forget(b->pulled, h.group, (struct mq_slice){});
 	pulled_forget(b->resets, h.group, (struct mq_slice){});
 	pop_orders_forget(b->pop_orders, (struct mq_slice){}, h.group);
+	pop_inflight_forget(b->pop_inflight, (struct mq_slice){}, h.group);
 	return r < 0 ? r : mq_reply_ok(req);
 }
 

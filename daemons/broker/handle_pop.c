@@ -22,6 +22,7 @@
 #include "daemons/broker/handlers.h"
 #include "daemons/broker/pop_await.h"
 #include "daemons/broker/pop_check.h"
+#include "daemons/broker/pop_inflight.h"
 #include "daemons/broker/pop_order.h"
 #include "daemons/broker/pop_take.h"
 #include "daemons/broker/reply.h"
@@ -307,6 +308,13 @@ static void pop_stored(struct broker_op *op)
 		pop_fail(p, run->op.op.result);
 		return;
 	}
+	for (unsigned i = 0; i < run->take.n_targets; i++) {
+		const struct pop_target *target = &run->take.targets[i];
+
+		pop_inflight_add(p->broker->pop_inflight,
+				 &(struct pop_inflight_key){ store_queue_topic(target->queue), p->h.group, store_queue_id(target->queue) },
+				 target->n);
+	}
 	pop_answer(p, MQ_SUCCESS);
 }
 
@@ -484,42 +492,12 @@ static void pop_run(struct pop *p)
 
 /* ---- Checking ---- */
 
-static int pop_check_sql(struct pop *p)
-{
-	struct mq_error err = {};
-	int r = -EINVAL;
-
-	if (mq_slice_is(p->h.expression_type, "SQL92"))
-		r = filter_sql_compile(&p->sub.sql, p->h.expression, &p->broker->filter_bytes, &err);
-	if (r == -E2BIG)
-		return pop_check_note(&p->check, MQ_SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed: %s", err.text);
-	if (r == -EDQUOT || r == -ENOMEM)
-		return pop_check_note(&p->check, MQ_SYSTEM_BUSY, "%s", err.text);
-	if (r < 0)
-		return pop_check_note(&p->check, MQ_SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed");
-	return 0;
-}
-
-static int pop_check_subscription(struct pop *p)
-{
-	p->sub.is_tag = p->h.expression_type.n == 0 || mq_slice_is(p->h.expression_type, "TAG");
-	if (p->h.expression.n == 0) {
-		p->sub.is_tag = p->sub.matches_all = true;
-		return 0;
-	}
-	if (!p->sub.is_tag)
-		return pop_check_sql(p);
-	if (filter_tag_parse(&p->sub, p->h.expression) < 0)
-		return pop_check_note(&p->check, MQ_SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed");
-	return 0;
-}
-
 static void pop_passed(struct pop_check *c)
 {
 	struct pop *p = (struct pop *)((char *)c - offsetof(struct pop, check));
 	int64_t until_ms;
 
-	if (pop_check_subscription(p) != 0) {
+	if (pop_check_subscription(c, p->h.expression_type, p->h.expression, &p->sub) != 0) {
 		pop_refused(c, c->code, c->remark);
 		return;
 	}
@@ -538,6 +516,7 @@ static void pop_passed(struct pop_check *c)
 		.queue_id = p->h.queue_id,
 		.read_queues = c->topic.read_queues,
 		.max_messages = p->h.max_messages,
+		.priority_factor = c->topic.is_priority && !p->h.is_order ? c->found.priority_factor : 0,
 		.invisible_ms = p->h.invisible_ms,
 		.from_max = p->h.init_mode != 0,
 		.is_order = p->h.is_order,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "daemons/broker/broker.h"
+#include "daemons/broker/filter_sql.h"
 #include "daemons/broker/handlers.h"
 #include "daemons/broker/pop_await.h"
 #include "daemons/broker/pop_check.h"
@@ -148,12 +149,15 @@ int handle_peek_message(struct mq_request *req)
 	X(i64, poll_ms, "pollTime", OPTIONAL)         \
 	X(i64, born_at_ms, "bornTime", OPTIONAL)      \
 	X(bool, is_order, "order", OPTIONAL)          \
-	X(slice, attempt, "attemptId", OPTIONAL)
+	X(slice, attempt, "attemptId", OPTIONAL)      \
+	X(slice, expression, "exp", OPTIONAL)         \
+	X(slice, expression_type, "expType", OPTIONAL)
 MQ_HEADER(notification, NOTIFICATION_FIELDS)
 
 struct notification {
 	struct pop_check check;
 	struct notification_header h;
+	struct subscription sub;
 	struct pop_ask ask;
 	uint64_t seen;
 	int64_t deadline_ms; /* monotonic */
@@ -242,11 +246,32 @@ static void notification_run(struct notification *n)
 		notification_failed(&n->check, r);
 }
 
+/* What tags are asked for is heeded. As upstream, SQL is only looked at: any message is worth coming for. */
+static int notification_check_subscription(struct notification *n)
+{
+	struct pop_check *c = &n->check;
+	int r;
+
+	n->sub.is_tag = n->sub.matches_all = true;
+	if (!config_get(&c->broker->config, useMessageFilterForNotification) || n->h.expression.n == 0 || n->h.expression_type.n == 0)
+		return 0;
+	n->sub = (struct subscription){};
+	r = pop_check_subscription(c, n->h.expression_type, n->h.expression, &n->sub);
+	filter_sql_unref(n->sub.sql);
+	n->sub.sql = NULL;
+	n->sub.matches_all |= !n->sub.is_tag;
+	return r;
+}
+
 static void notification_passed(struct pop_check *c)
 {
 	struct notification *n = (struct notification *)((char *)c - offsetof(struct notification, check));
 	int64_t until_ms;
 
+	if (notification_check_subscription(n) != 0) {
+		notification_refused(c, c->code, c->remark);
+		return;
+	}
 	n->may_wait = n->h.poll_ms > EARLY_MS;
 	if (!n->may_wait || __builtin_add_overflow(n->h.born_at_ms, n->h.poll_ms - EARLY_MS, &until_ms))
 		until_ms = INT64_MAX;
@@ -255,6 +280,7 @@ static void notification_passed(struct pop_check *c)
 	n->await.resume = notification_resumed;
 	n->ask = (struct pop_ask){
 		.broker = c->broker,
+		.sub = &n->sub,
 		.group = n->h.group,
 		.topic = n->h.topic,
 		.attempt = n->h.attempt,

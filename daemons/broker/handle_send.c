@@ -131,6 +131,27 @@ static int send_check_delay(struct send *s)
 	return send_store(s);
 }
 
+/* Of the kinds of messages (TopicMessageType.parseFromMessageProperty) only the one that is nothing else has a priority. */
+bool send_is_by_priority(const struct send *s)
+{
+	const struct message_marks *m = &s->marks;
+
+	return s->priority >= 0 && !m->is_transactional && !m->delay_level.p && !m->timer_deliver_ms.p && !m->timer_delay_sec.p &&
+	       !m->timer_delay_ms.p && !m->sharding_key.p;
+}
+
+/* A priority is the number of a queue, whatever the topic's type; the last one has all those beyond. */
+static void send_apply_priority(struct send *s)
+{
+	s->priority = -1;
+	if (s->h.is_batch || !s->marks.priority.p || mq_parse_i32(s->marks.priority, &s->priority) < 0)
+		return;
+	if (send_is_by_priority(s))
+		s->h.queue_id = s->priority < s->topic.write_queues ? s->priority
+				: s->topic.write_queues > 0	    ? s->topic.write_queues - 1
+								    : 0;
+}
+
 static int send_check_message(struct send *s)
 {
 	const struct broker_config *config = &s->broker->config;
@@ -138,6 +159,7 @@ static int send_check_message(struct send *s)
 	bool is_retry = mq_slice_starts(s->h.topic, MQ_SLICE(RETRY_PREFIX));
 
 	message_marks_read(&s->marks, s->h.properties);
+	send_apply_priority(s);
 	/* One that is tried again later was committed long ago. */
 	s->marks.is_prepared &= !s->h.is_batch && !s->is_dead && !(s->h.reconsume_times > 0 && send_has_level(s));
 	if (s->marks.is_prepared && config_get(config, rejectTransactionMessage))

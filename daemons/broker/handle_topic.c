@@ -5,6 +5,9 @@
 
 #include "daemons/broker/broker.h"
 #include "daemons/broker/handlers.h"
+#include "daemons/broker/names.h"
+#include "daemons/broker/pop_inflight.h"
+#include "daemons/broker/pop_names.h"
 #include "daemons/broker/pop_order.h"
 #include "daemons/broker/pulled.h"
 #include "daemons/broker/register.h"
@@ -172,17 +175,53 @@ struct delete_job {
 	int r;
 };
 
+static int delete_one(struct broker *b, struct mq_slice topic)
+{
+	int r = topics_delete(b->topics, topic);
+
+	pulled_forget(b->pulled, (struct mq_slice){}, topic);
+	pulled_forget(b->resets, (struct mq_slice){}, topic);
+	pop_orders_forget(b->pop_orders, topic, (struct mq_slice){});
+	pop_inflight_forget(b->pop_inflight, topic, (struct mq_slice){});
+	if (r == 0)
+		broker_topic_gone(b, topic);
+	return r;
+}
+
+static void delete_on_offset(void *user, struct mq_slice group, struct mq_slice topic, int32_t queue_id, int64_t offset)
+{
+	names_add(user, group);
+}
+
+/* What groups popped and did not acknowledge must not come from a topic of the same name that is made later. */
+static int delete_retry_topics(struct broker *b, struct mq_slice topic)
+{
+	static const enum pop_mark marks[] = { POP_RETRY_V2, POP_RETRY_V1 };
+	_cleanup_(names_done) struct names groups = {};
+	struct topic config;
+	int r;
+
+	store_offset_each(b->store, (struct mq_slice){}, topic, delete_on_offset, &groups);
+	r = groups.error;
+	for (unsigned i = 0; r == 0 && i < groups.n * N_ELEMENTS(marks); i++) {
+		struct pop_name name;
+
+		pop_topic(&name, marks[i % N_ELEMENTS(marks)], topic, names_at(&groups, i / N_ELEMENTS(marks)));
+		if (name.n > 0 && topics_get(b->topics, pop_name_slice(&name), &config) == 0)
+			r = delete_one(b, pop_name_slice(&name));
+	}
+	return r;
+}
+
 static void delete_work(void *arg)
 {
 	struct delete_job *job = arg;
 	struct broker *b = job->req->server;
 
-	job->r = topics_delete(b->topics, job->topic);
-	pulled_forget(b->pulled, (struct mq_slice){}, job->topic);
-	pulled_forget(b->resets, (struct mq_slice){}, job->topic);
-	pop_orders_forget(b->pop_orders, job->topic, (struct mq_slice){});
+	/* The groups are known as long as the topic's offsets are there. */
+	job->r = config_get(&b->config, clearRetryTopicWhenDeleteTopic) ? delete_retry_topics(b, job->topic) : 0;
 	if (job->r == 0)
-		broker_topic_gone(b, job->topic);
+		job->r = delete_one(b, job->topic);
 }
 
 static void delete_done(void *arg)

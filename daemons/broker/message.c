@@ -8,7 +8,10 @@
 #include "libmq/wire/fields.h"
 #include "libmq/wire/message_properties.h"
 
-enum { ADDITION_OVERHEAD = 36 }; /* bytes: the longest name that is added, two separators, and a number */
+enum {
+	ADDITION_OVERHEAD = 36, /* bytes: the longest name that is added, two separators, and a number */
+	DROPPED_MAX = 16,       /* names in one of the lists that follow, with one more and the end */
+};
 
 /* Whoever sends these, the broker's own come instead. POP_CK is a receipt of an earlier delivery. */
 static const char *const dropped[] = {
@@ -49,6 +52,8 @@ enum mark {
 	MARK_DELIVER_MS,
 	MARK_TIMER_OUT_MS,
 	MARK_TIMER_DEL_UNIQKEY,
+	MARK_PRIORITY,
+	MARK_SHARDING_KEY,
 	N_MARKS,
 };
 static const char *const mark_names[N_MARKS] = {
@@ -67,6 +72,8 @@ static const char *const mark_names[N_MARKS] = {
 	[MARK_DELIVER_MS] = MQ_PROPERTY_TIMER_DELIVER_MS,
 	[MARK_TIMER_OUT_MS] = MQ_PROPERTY_TIMER_OUT_MS,
 	[MARK_TIMER_DEL_UNIQKEY] = MQ_PROPERTY_TIMER_DEL_UNIQKEY,
+	[MARK_PRIORITY] = MQ_PROPERTY_PRIORITY,
+	[MARK_SHARDING_KEY] = MQ_PROPERTY_SHARDING_KEY,
 };
 
 static bool message_is_true(struct mq_slice text, bool otherwise)
@@ -97,8 +104,11 @@ void message_marks_read(struct message_marks *ret, struct mq_slice properties)
 		.timer_deliver_ms = v[MARK_DELIVER_MS],
 		.timer_out_ms = v[MARK_TIMER_OUT_MS],
 		.timer_del_uniq_key = v[MARK_TIMER_DEL_UNIQKEY],
+		.priority = v[MARK_PRIORITY],
+		.sharding_key = v[MARK_SHARDING_KEY],
 		.wants_wait = message_is_true(v[MARK_WAIT], true),
 		.is_prepared = message_is_true(v[MARK_TRAN_MSG], false),
+		.is_transactional = message_is_true(v[MARK_TRAN_MSG], false),
 	};
 }
 
@@ -125,7 +135,7 @@ static void properties_out_add_i64(struct properties_out *out, const char *name,
 }
 
 /* Those that the sender may not set, or that are set anew. */
-static const char *const *message_dropped(const struct message_additions *more)
+static const char *const *message_dropped_of(const struct message_additions *more)
 {
 	if (more->delay)
 		return more->delay->kind == DELAY_LEVEL ? dropped_of_level : dropped_of_timer;
@@ -134,12 +144,27 @@ static const char *const *message_dropped(const struct message_additions *more)
 	return more->real_topic.p ? dropped_of_half : dropped;
 }
 
+static const char *const *message_dropped(const struct message_additions *more, const char *names[DROPPED_MAX])
+{
+	const char *const *list = message_dropped_of(more);
+	unsigned n = 0;
+
+	if (!more->drops_priority)
+		return list;
+	for (; list[n]; n++)
+		names[n] = list[n];
+	names[n++] = MQ_PROPERTY_PRIORITY;
+	names[n] = NULL;
+	return names;
+}
+
 size_t message_properties_encode(const struct broker_config *config, struct mq_slice in,
 				 const struct message_additions *more, char ret[MQ_PROPERTIES_MAX])
 {
 	struct properties_out out = { .p = ret };
+	const char *names[DROPPED_MAX];
 
-	out.n = mq_properties_copy(in, message_dropped(more), ret, MQ_PROPERTIES_MAX);
+	out.n = mq_properties_copy(in, message_dropped(more, names), ret, MQ_PROPERTIES_MAX);
 	if (out.n == (size_t)-1)
 		return 0;
 	properties_out_add(&out, MQ_PROPERTY_MSG_REGION, mq_slice_of(config->regionId));

@@ -19,8 +19,9 @@ struct message_marks {
 	struct mq_slice tags, keys, uniq_key, group; /* group: PGROUP */
 	struct mq_slice real_topic, real_queue_id, check_immunity;
 	struct mq_slice delay_level, timer_delay_sec, timer_delay_ms, timer_deliver_ms, timer_out_ms, timer_del_uniq_key;
+	struct mq_slice priority, sharding_key;
 	bool wants_wait;                             /* not WAIT=false */
-	bool is_prepared;                            /* TRAN_MSG=true */
+	bool is_prepared, is_transactional;          /* TRAN_MSG=true; the first one is the reader's to change */
 };
 void message_marks_read(struct message_marks *ret, struct mq_slice properties);
 
@@ -31,6 +32,7 @@ struct message_additions {
 	int32_t real_queue_id;
 	struct mq_slice transaction_id; /* of a half message: its UNIQ_KEY */
 	bool is_dead;                   /* a dead letter: DELAY=-1 in place of what its sender asked for */
+	bool drops_priority;            /* that counts for nothing */
 	const struct delay *delay;      /* of a delayed message: DELAY or TIMER_OUT_MS; delay_redirect() */
 };
 /* Writes the properties as they are stored and returns their size; 0 when that is more than the wire can say. */

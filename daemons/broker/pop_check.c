@@ -5,6 +5,8 @@
 #include <stdio.h>
 
 #include "daemons/broker/broker.h"
+#include "daemons/broker/filter_sql.h"
+#include "daemons/broker/filter_tag.h"
 
 int pop_check_note(struct pop_check *c, int code, const char *fmt, ...)
 {
@@ -15,6 +17,36 @@ int pop_check_note(struct pop_check *c, int code, const char *fmt, ...)
 	va_end(ap);
 	c->code = code;
 	return 1;
+}
+
+static int check_sql(struct pop_check *c, struct mq_slice type, struct mq_slice expression, struct subscription *ret)
+{
+	struct mq_error err = {};
+	int r = -EINVAL;
+
+	if (mq_slice_is(type, "SQL92"))
+		r = filter_sql_compile(&ret->sql, expression, &c->broker->filter_bytes, &err);
+	if (r == -E2BIG)
+		return pop_check_note(c, MQ_SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed: %s", err.text);
+	if (r == -EDQUOT || r == -ENOMEM)
+		return pop_check_note(c, MQ_SYSTEM_BUSY, "%s", err.text);
+	if (r < 0)
+		return pop_check_note(c, MQ_SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed");
+	return 0;
+}
+
+int pop_check_subscription(struct pop_check *c, struct mq_slice type, struct mq_slice expression, struct subscription *ret)
+{
+	ret->is_tag = type.n == 0 || mq_slice_is(type, "TAG");
+	if (expression.n == 0) {
+		ret->is_tag = ret->matches_all = true;
+		return 0;
+	}
+	if (!ret->is_tag)
+		return check_sql(c, type, expression, ret);
+	if (filter_tag_parse(ret, expression) < 0)
+		return pop_check_note(c, MQ_SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed");
+	return 0;
 }
 
 /* 0, or 1 when c->code says what is wrong. */

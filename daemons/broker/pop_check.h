@@ -2,6 +2,7 @@
  * the group. An unknown group is made on a reader, since that is a row in the store. */
 #pragma once
 
+#include "daemons/broker/clients.h"
 #include "daemons/broker/groups.h"
 #include "daemons/broker/topics.h"
 #include "libmq/net/request.h"
@@ -31,6 +32,8 @@ struct pop_check {
 };
 
 void pop_check_run(struct pop_check *c);
+/* What the request wants of the topic: 0, or pop_check_note() of what is wrong. ret is all zero before; ret->sql becomes the caller's. */
+int pop_check_subscription(struct pop_check *c, struct mq_slice type, struct mq_slice expression, struct subscription *ret) _must_check_;
 /* Notes a refusal; returns 1. */
 int pop_check_note(struct pop_check *c, int code, const char *fmt, ...) _printf_(3, 4);
 

@@ -10,6 +10,7 @@
 #include "daemons/broker/broker.h"
 #include "daemons/broker/filter_sql.h"
 #include "daemons/broker/filter_tag.h"
+#include "daemons/broker/pop_inflight.h"
 #include "daemons/broker/pop_locks.h"
 #include "daemons/broker/pop_order.h"
 #include "daemons/broker/pulled.h"
@@ -23,6 +24,7 @@ enum {
 	HEADER_ALLOWANCE = 64 << 10,  /* bytes of a frame that are kept free for the header */
 	REVIVE_QUEUES = 8,	      /* reviveQueueNum: only a number for the client to bring back */
 	PEEK_RETRY_PROBABILITY = 20,  /* per cent */
+	ANY_LOOKS = 32,		      /* messages that a notification is filtered by, as upstream */
 };
 
 int64_t pop_due_ms(int64_t pop_at_ms, int64_t invisible_ms)
@@ -180,6 +182,7 @@ static int64_t take_begin(const struct pop_ask *ask, struct mq_slice topic, enum
 	int64_t offset;
 
 	if (pulled_take(b->resets, ask->group, topic, queue_id, &offset)) {
+		pop_inflight_clear(b->pop_inflight, &(struct pop_inflight_key){ topic, ask->group, queue_id });
 		(void)pop_orders_set(b->pop_orders, topic, ask->group, queue_id, NULL);
 		take_commit(ask, topic, queue_id, offset);
 		return offset;
@@ -282,6 +285,7 @@ static void take_from(struct pop_take *t, struct mq_slice topic, uint64_t hash, 
 	struct store_queue *q = store_queue_find(b->store, topic, queue_id);
 	unsigned slot = pop_locks_slot(hash, queue_id);
 	int64_t offset = take_peek_offset(ask, topic, mark, queue_id, q), next;
+	const struct pop_inflight_key inflight = { topic, ask->group, queue_id };
 
 	if (ask->is_peek) {
 		t->rest += take_max(q) - offset;
@@ -296,10 +300,17 @@ static void take_from(struct pop_take *t, struct mq_slice topic, uint64_t hash, 
 			t->rest += take_max(q) - offset;
 		return;
 	}
+	if (pop_inflight_is_full(b->pop_inflight, &inflight)) {
+		t->rest += take_max(q) - offset;
+		pop_locks_release(b->pop_locks, slot);
+		return;
+	}
 	offset = take_begin(ask, topic, mark, queue_id, q);
 	/* What is blocked does not count as rest: nobody has to come for it before its time. */
 	if (!take_is_blocked(ask, topic, queue_id, t->pop_at_ms, &t->free_at_ms)) {
 		next = offset;
+		if (ask->is_order)
+			pop_inflight_clear(b->pop_inflight, &inflight);
 		if (q && (int64_t)t->n_messages < ask->max_messages) {
 			offset = take_correct(ask, topic, queue_id, q, offset);
 			if (take_scan(t, q, mark, slot, offset, &next)) {
@@ -318,10 +329,14 @@ static void take_from(struct pop_take *t, struct mq_slice topic, uint64_t hash, 
 
 static void take_from_topic(struct pop_take *t, struct mq_slice topic, enum pop_mark mark, int32_t n_queues, unsigned random)
 {
+	bool is_descending = !t->ask->is_peek && config_get(&t->ask->broker->config, priorityOrderAsc);
 	uint64_t hash = pop_locks_hash(t->ask->group, topic);
 
-	for (int32_t i = 0; i < n_queues; i++)
-		take_from(t, topic, hash, mark, (int32_t)((random + (unsigned)i) % (unsigned)n_queues));
+	for (int32_t i = 0; i < n_queues; i++) {
+		unsigned turn = (unsigned)(is_descending ? n_queues - 1 - i : i);
+
+		take_from(t, topic, hash, mark, (int32_t)((random + turn) % (unsigned)n_queues));
+	}
 }
 
 static void take_from_retry_topic(struct pop_take *t, enum pop_mark mark, unsigned random)
@@ -359,12 +374,17 @@ void pop_take_run(struct pop_take *t, const struct pop_ask *ask, enum store_tier
 	static _Atomic uint32_t n_pops;
 	const struct broker_config *config = &ask->broker->config;
 	unsigned random = take_random(100);
-	int64_t probability = ask->is_peek ? PEEK_RETRY_PROBABILITY : config_get(config, popFromRetryProbability);
+	bool is_by_priority = random < (unsigned)ask->priority_factor;
+	int64_t probability = ask->is_peek     ? PEEK_RETRY_PROBABILITY
+			      : is_by_priority ? config_get(config, popFromRetryProbabilityForPriority)
+					       : config_get(config, popFromRetryProbability);
 	bool is_retry_first = random < probability;
 
 	*t = (struct pop_take){ .ask = ask, .pop_at_ms = mq_wall_ms(ask->broker->clock), .free_at_ms = INT64_MAX, .tier = tier };
 	t->revive_queue = ask->is_order ? POP_ORDER_REVIVE_QUEUE
 					: (int32_t)(atomic_fetch_add_explicit(&n_pops, 1, memory_order_relaxed) % REVIVE_QUEUES);
+	if (is_by_priority)
+		random = 0;
 	if (is_retry_first && !ask->is_order)
 		take_from_retry(t, random);
 	if (ask->queue_id < 0)
@@ -401,13 +421,43 @@ void pop_take_write(const struct pop_take *t, struct evbuffer *start_offsets, st
 
 /* ---- Only whether ---- */
 
+struct any_look {
+	const struct subscription *sub;
+	unsigned n;
+	bool has_found;
+};
+
+static enum store_verdict any_on_record(void *user, int64_t offset, int64_t tag_hash, struct mq_slice record)
+{
+	struct any_look *look = user;
+
+	look->has_found = filter_tag_matches(look->sub, tag_hash);
+	return look->has_found || ++look->n == ANY_LOOKS ? STORE_STOP : STORE_GO_ON;
+}
+
+/* Of a few messages, whether one is wanted. More than that, and what is not in memory, are worth a pop. */
+static bool any_wanted(const struct pop_ask *ask, struct store_queue *q, enum pop_mark mark, int64_t offset)
+{
+	struct any_look look = { .sub = ask->sub };
+	int64_t min = store_queue_min(q), next;
+
+	if (offset < min)
+		offset = min;
+	if (mark != POP_NORMAL || !ask->sub || ask->sub->matches_all ||
+	    take_max(q) - offset >= config_get(&ask->broker->config, maxMessageFilterNumForNotification))
+		return true;
+	return store_scan(ask->broker->store, q, offset, STORE_MEMORY, any_on_record, &look, &next) != 0 || look.has_found;
+}
+
 static bool any_in(const struct pop_ask *ask, struct mq_slice topic, enum pop_mark mark, int32_t queue_id, int64_t *free_at_ms)
 {
 	struct store_queue *q = store_queue_find(ask->broker->store, topic, queue_id);
+	int64_t offset;
 
 	if (!q || take_is_blocked(ask, topic, queue_id, mq_wall_ms(ask->broker->clock), free_at_ms))
 		return false;
-	return take_max(q) > take_peek_offset(ask, topic, mark, queue_id, q);
+	offset = take_peek_offset(ask, topic, mark, queue_id, q);
+	return take_max(q) > offset && any_wanted(ask, q, mark, offset);
 }
 
 static bool any_in_topic(const struct pop_ask *ask, struct mq_slice topic, enum pop_mark mark, int32_t n_queues, int64_t *free_at_ms)

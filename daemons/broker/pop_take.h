@@ -22,6 +22,7 @@ struct pop_ask {
 	int32_t queue_id; /* -1: all */
 	int32_t read_queues; /* of the topic */
 	int32_t max_messages;
+	int32_t priority_factor; /* per cent of the pops begin with the queue of the highest priority */
 	int64_t invisible_ms;
 	bool from_max;  /* initMode: a group without offset begins at the end */
 	bool is_order;
@@ -72,5 +73,5 @@ void pop_take_run(struct pop_take *t, const struct pop_ask *ask, enum store_tier
 void pop_take_done(struct pop_take *t);
 /* startOffsetInfo and msgOffsetInfo of what was found. */
 void pop_take_write(const struct pop_take *t, struct evbuffer *start_offsets, struct evbuffer *offsets);
-/* Is there anything for the group? As a pop would see it, without looking at a message. */
+/* Is there anything for the group? As a pop would see it, without looking at a message unless a subscription is given that is one of tags. */
 bool pop_take_any(const struct pop_ask *ask, int64_t *ret_free_at_ms);

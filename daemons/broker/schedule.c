@@ -10,6 +10,7 @@
 #include "daemons/broker/broker.h"
 #include "daemons/broker/delay.h"
 #include "daemons/broker/message.h"
+#include "daemons/broker/pop_inflight.h"
 #include "daemons/broker/pop_revive.h"
 #include "daemons/broker/stats.h"
 #include "libmq/base/bytes.h"
@@ -35,6 +36,12 @@ struct delivery {
 	STAILQ_ENTRY(delivery) link;
 	struct store_op op;
 	struct store_record record;
+	/* Of a level: how far its queue is delivered with this one. 0: of none. */
+	int32_t level;
+	int64_t passed;
+	/* Of what was popped: the queue from where; in data. */
+	struct mq_slice popped_topic;
+	int32_t popped_queue;
 	char head[MQ_RECORD_HEAD_MAX];
 	char data[];
 };
@@ -45,6 +52,7 @@ struct schedule {
 	pthread_t thread;
 	bool has_thread;
 	_Atomic uint64_t progress;
+	_Atomic int64_t passed[DELAY_LEVELS_MAX]; /* of level i + 1: the offset up to which it is delivered; written by the thread */
 
 	pthread_mutex_t lock; /* protects the next four */
 	pthread_cond_t cond;
@@ -84,6 +92,7 @@ static struct delivery *schedule_add(struct schedule *s, const struct store_due 
 		s->has_failed = true;
 		return NULL;
 	}
+	*d = (struct delivery){};
 	store_op_init(&d->op);
 	d->op.take_due = *due;
 	d->op.no_wait = true; /* as upstream: with SYNC_FLUSH, too, the move is in the log before a
@@ -224,6 +233,8 @@ static void schedule_revive(struct schedule *s, const struct store_due *due, str
 	if (r >= 0) {
 		d->op.records = &d->record;
 		d->op.n_records = 1;
+		d->popped_topic = rec.topic;
+		d->popped_queue = rec.queue_id;
 	}
 	store_turn_add(&s->turn, &d->op);
 }
@@ -244,6 +255,10 @@ static void schedule_deliver(struct schedule *s, const struct store_due *due,
 	memcpy(d->data, record.p, record.n);
 	r = mq_record_decode((struct mq_slice){ d->data, record.n }, &rec);
 	if (r >= 0) {
+		if (mq_slice_is(rec.topic, DELAY_LEVEL_TOPIC) && rec.queue_id >= 0 && rec.queue_id < DELAY_LEVELS_MAX) {
+			d->level = rec.queue_id + 1;
+			d->passed = rec.queue_offset + 1;
+		}
 		message_marks_read(&marks, rec.properties);
 		is_recall =
 		    marks.timer_del_uniq_key.p && mq_slice_is(rec.topic, DELAY_TIMER_TOPIC);
@@ -330,6 +345,23 @@ static void schedule_commit(struct schedule *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
+static void schedule_passed(struct schedule *s, int32_t level, int64_t offset)
+{
+	if (offset > atomic_load_explicit(&s->passed[level - 1], memory_order_relaxed))
+		atomic_store_explicit(&s->passed[level - 1], offset, memory_order_relaxed);
+}
+
+static void schedule_delivered(struct schedule *s, const struct delivery *d)
+{
+	const struct store_due *due = &d->op.take_due;
+
+	if (d->level > 0)
+		schedule_passed(s, d->level, d->passed);
+	if (d->popped_topic.p)
+		pop_inflight_take(s->broker->pop_inflight,
+				  &(struct pop_inflight_key){ d->popped_topic, due->group, d->popped_queue }, 1, due->pop_at_ms);
+}
+
 static void schedule_finish(struct schedule *s, int64_t began_ns)
 {
 	int64_t took_us = (mq_mono_ns(s->broker->clock) - began_ns) / 1000;
@@ -339,6 +371,8 @@ static void schedule_finish(struct schedule *s, int64_t began_ns)
 		const struct store_record *r = &d->record;
 
 		STAILQ_REMOVE_HEAD(&s->deliveries, link);
+		if (d->op.result == 0)
+			schedule_delivered(s, d);
 		if (d->op.result == 0 && d->op.n_records > 0)
 			stats_put(s->broker->stats, 1, r->n_head + r->body.n + r->tail.n, took_us);
 		/* Recalled, or its queue's topic was deleted this moment: the next look finds out.
@@ -413,11 +447,36 @@ static int64_t schedule_run_or_rest(struct schedule *s, int64_t now_ms)
 	return 0;
 }
 
+bool schedule_level(const struct schedule *s, int32_t level, int64_t *ret_passed, int64_t *ret_max)
+{
+	const struct store_queue *q = store_queue_find(s->broker->store, MQ_SLICE(DELAY_LEVEL_TOPIC), level - 1);
+
+	*ret_max = q ? store_queue_max(q) : 0;
+	*ret_passed = atomic_load_explicit(&s->passed[level - 1], memory_order_relaxed);
+	return *ret_max > 0;
+}
+
+/* How far earlier runs delivered, going by the clock: what became due since the stop is a moment ahead of its delivery. */
+static void schedule_find_passed(struct schedule *s)
+{
+	const struct delay_levels *levels = &s->broker->delay_levels;
+	int64_t now_ms = mq_wall_ms(s->broker->clock), offset;
+
+	for (int32_t i = 0; i < levels->n; i++) {
+		struct store_queue *q = store_queue_find(s->broker->store, MQ_SLICE(DELAY_LEVEL_TOPIC), i);
+
+		if (q && store_queue_max(q) > 0 &&
+		    store_search_time(s->broker->store, q, now_ms - levels->after_ms[i], STORE_LOWER, &offset) == 0)
+			schedule_passed(s, i + 1, offset);
+	}
+}
+
 static void *schedule_main(void *user)
 {
 	struct schedule *s = user;
 	int64_t next_ms = 0; /* what waits since before the start */
 
+	schedule_find_passed(s);
 	for (;;) {
 		int64_t now_ms = mq_wall_ms(s->broker->clock);
 		bool stops;

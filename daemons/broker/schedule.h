@@ -3,6 +3,7 @@
  * those of the wall clock; that it was set forward is noticed within a second, that it was set back only makes the wait longer. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "libmq/base/error.h"
@@ -18,5 +19,7 @@ void schedule_stop(struct schedule *s);
 
 /* store_config.on_due: something that is due at at_ms was stored. */
 void schedule_note(struct schedule *s, int64_t at_ms);
+/* How far the queue of a delay level is delivered, and its end. False: the level was never used. Any thread. */
+bool schedule_level(const struct schedule *s, int32_t level, int64_t *ret_passed, int64_t *ret_max);
 /* For the watchdog: advances at least once a second. */
 uint64_t schedule_progress(const struct schedule *s);

@@ -43,6 +43,7 @@ struct send {
 	bool is_reply;
 	char *fault;                /* owned; why a reply did not reach the client, NULL: it did */
 	struct message_marks marks; /* of h.properties */
+	int32_t priority;           /* -1: none */
 	struct delay delay;
 	char own_uniq_key[MQ_MESSAGE_ID_MAX];
 	struct store_record *records; /* owned: the block with records, heads and tails */
@@ -61,6 +62,9 @@ int send_refuse_size(struct send *s);
 struct mq_slice send_retry_group(const struct send *s);
 /* Where such a message goes at last. Shorter than the name of the retry topic, so it always fits. */
 struct mq_slice send_dead_topic(const struct send *s, char ret[RETRY_TOPIC_BUFFER]);
+
+/* Whether its priority counts. */
+bool send_is_by_priority(const struct send *s);
 
 /* ---- send_store.c ---- */
 

@@ -111,6 +111,7 @@ static int send_put_one(struct send *s)
 		rec.queue_id = 0;
 		more.is_dead = true;
 	}
+	more.drops_priority = s->priority >= 0 && !send_is_by_priority(s);
 	if (s->delay.kind != DELAY_NONE)
 		delay_redirect(&s->delay, &rec, &more);
 	send_sizes_add(&sizes, rec.topic, message_properties_bound(&s->broker->config, s->h.properties, &more), rec.body.n);

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "daemons/broker/broker.h"
+#include "daemons/broker/schedule.h"
 #include "libmq/wire/json.h"
 
 enum {
@@ -414,6 +415,20 @@ static void put_pools(struct mq_json_writer *w)
 	put(w, "timerDequeueTps", "0.0");
 }
 
+/* "delivered up to, end" of each level that was used. */
+static void put_levels(struct mq_json_writer *w, const struct broker *b)
+{
+	int64_t passed, max;
+	char key[48];
+
+	for (int32_t level = 1; level <= b->delay_levels.n; level++) {
+		if (!b->schedule || !schedule_level(b->schedule, level, &passed, &max))
+			continue;
+		snprintf(key, sizeof key, "scheduleMessageOffset_%" PRId32, level);
+		put(w, key, "%" PRId64 ",%" PRId64, passed, max);
+	}
+}
+
 static void put_broker(struct mq_json_writer *w, const struct stats *s)
 {
 	const struct broker *b = s->broker;
@@ -443,6 +458,7 @@ int stats_encode_runtime(struct stats *s, struct evbuffer *out)
 	put_totals(&w, s, &r);
 	put_store(&w, s);
 	put_pools(&w);
+	put_levels(&w, s->broker);
 	mq_json_close_object(&w);
 	mq_json_close_object(&w);
 	return mq_json_end(&w);

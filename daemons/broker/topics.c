@@ -31,6 +31,7 @@ struct topic_row *topic_row_new(struct mq_slice name, const struct topic *config
 		return NULL;
 	row->config = *config;
 	row->config.is_batch_queue = attributes_have(attributes, "queue.type", "BatchCQ");
+	row->config.is_priority = attributes_have(attributes, "message.type", "PRIORITY");
 	row->n_name = name.n;
 	memcpy(row->name, name.p, name.n);
 	if (attributes.n > 0) {

@@ -20,7 +20,9 @@ enum {
 struct topic {
 	int32_t read_queues, write_queues, perm, sys_flag;
 	bool is_order, is_multi_tag;
-	bool is_batch_queue; /* the attribute queue.type=BatchCQ; topics_update() reads it from there */
+	/* Of the attributes, from where topics_update() reads them: */
+	bool is_batch_queue; /* queue.type=BatchCQ */
+	bool is_priority;    /* message.type=PRIORITY */
 };
 
 /* Loads the meta rows and creates the system topics of behaviour.md section 1. */

@@ -40,10 +40,11 @@ public final class BrokerCases {
 		all.put("wipe-write-perm", BrokerCases::wipe);
 		all.put("reset-told-offline", BrokerCases::toldOffline);
 		all.put("reset-told-online", BrokerCases::toldOnline);
-		all.put("old-topic", BrokerCases::old);
+		Interop.addNewer("PopBrokerCases", all);
+		all.put("old-topic", BrokerCases::old); /* the last: what others sent is gone then */
 	}
 
-	private static String address(World w, String broker) throws Exception {
+	static String address(World w, String broker) throws Exception {
 		World.await(broker, 90_000, () -> w.admin.examineBrokerClusterInfo().getBrokerAddrTable().containsKey(broker));
 		return w.admin.examineBrokerClusterInfo().getBrokerAddrTable().get(broker).getBrokerAddrs().get(0L);
 	}
@@ -63,7 +64,7 @@ public final class BrokerCases {
 		return topic;
 	}
 
-	private static MessageQueue onB(String topic, int id) {
+	static MessageQueue onB(String topic, int id) {
 		return new MessageQueue(topic, "broker-b", id);
 	}
 
@@ -269,6 +270,17 @@ public final class BrokerCases {
 		return range.toString();
 	}
 
+	/** Pops by the newer client, of groups that begin now, began when the topic was empty, or had got to the third message before. */
+	private static void popOld(World w, String broker, String topic, String when) throws Exception {
+		try {
+			w.outcome("pops " + when + ": " + Class.forName("PopCases")
+					.getDeclaredMethod("old", World.class, String.class, String.class, String.class, String.class)
+					.invoke(null, w, broker, topic, when, "old-puller"));
+		} catch (ClassNotFoundException e) {
+			/* an older client */
+		}
+	}
+
 	private static void old(World w) throws Exception {
 		String topic = topic(w, "old", 2, "broker-b");
 		String filler = topic(w, "old-filler", 1, "broker-b");
@@ -283,6 +295,8 @@ public final class BrokerCases {
 		c.start();
 		try {
 			sendToB(w, topic, "old ", 0, 20);
+			w.outcomeOf("before", () -> PullCases.shown(c.pull(q, "*", 0, 1)));
+			w.admin.updateConsumeOffset(b, c.getConsumerGroup(), q, 3);
 			/* Apache's broker forgets whole files, of 1 MiB here, but never the last one. */
 			for (int i = 0; i < 20; i++) {
 				byte[] noise = new byte[64 << 10]; /* else the client would compress it */
@@ -297,8 +311,10 @@ public final class BrokerCases {
 			w.outcome("empty " + range(w, topic));
 			for (long at : new long[] {0, 5, 10, 11})
 				w.outcomeOf("at " + at, () -> PullCases.shown(c.pull(q, "*", at, 32)));
+			popOld(w, b, topic, "empty");
 			sendToB(w, topic, "young ", 0, 10);
 			w.outcome("then " + range(w, topic));
+			popOld(w, b, topic, "filled");
 			for (long at : new long[] {0, 9, 10, 15, 100})
 				w.outcomeOf("at " + at, () -> PullCases.shown(c.pull(q, "*", at, 32)));
 			long now = System.currentTimeMillis();

@@ -19,10 +19,27 @@ final class DelayCases {
 		all.put("delay-level", DelayCases::level);
 		all.put("delay-order", DelayCases::order);
 		all.put("delay-push", DelayCases::push);
+		all.put("delay-progress", DelayCases::progress);
 		all.put("delay-at-once", DelayCases::atOnce);
 		all.put("delay-timer", DelayCases::timer);
 		all.put("delay-refused", DelayCases::refused);
 		all.put("delay-recall", DelayCases::recall);
+	}
+
+	private static String progress16(World w) throws Exception {
+		return w.admin.fetchBrokerRuntimeStats(w.broker).getTable().get("scheduleMessageOffset_16");
+	}
+
+	/** What tools show of a level, one that no other case uses: how much of it is delivered, and how much there is. */
+	private static void progress(World w) throws Exception {
+		String topic = w.topic("delay-progress", 1);
+
+		w.outcome("unused " + progress16(w));
+		for (int i = 0; i < 3; i++)
+			send(w, delayed(topic, "m" + i, "DELAY", 16));
+		World.await("three messages", () -> w.producer.maxOffset(w.queue(topic, 0)) == 3);
+		World.await("all of them noted", () -> "3,3".equals(progress16(w)));
+		w.outcome("delivered " + progress16(w));
 	}
 
 	static Message delayed(String topic, String body, String property, Object value) {

@@ -52,12 +52,12 @@ public final class Interop {
 			MemberCases::addTo,
 			OrderCases::addTo,
 			QueueCases::addTo,
-			Interop::addNewer);
+			all -> addNewer("PopCases", all));
 
 	/** Cases of v5/, which are compiled for clients that have what they are about. */
-	private static void addNewer(Map<String, Case> all) {
+	static void addNewer(String cases, Map<String, Case> all) {
 		try {
-			Class.forName("PopCases").getDeclaredMethod("addTo", Map.class).invoke(null, all);
+			Class.forName(cases).getDeclaredMethod("addTo", Map.class).invoke(null, all);
 		} catch (ClassNotFoundException e) {
 			/* an older client */
 		} catch (ReflectiveOperationException e) {
@@ -161,7 +161,7 @@ public final class Interop {
 		/* A client that a failed case, or a failed start, left running would keep the JVM. */
 		try {
 			System.exit(passes(classes, args[0], args[1], Set.of(Arrays.copyOfRange(args, 2, args.length))) ? 0 : 1);
-		} catch (Exception e) {
+		} catch (Throwable e) {
 			e.printStackTrace();
 			System.exit(1);
 		}

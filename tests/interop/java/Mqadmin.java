@@ -204,6 +204,7 @@ public final class Mqadmin {
 		step("getBrokerConfig", "brokerName += +broker-a", Mqadmin::settings, "getBrokerConfig", "-b", w.broker);
 
 		trace(w);
+		popping(w);
 
 		step("deleteTopic", "delete topic .* from NameServer success", "deleteTopic", "-c", "DefaultCluster", "-t", topic);
 		step("topicRoute-deleted", "CODE: 17", "topicRoute", "-t", topic);
@@ -243,6 +244,40 @@ public final class Mqadmin {
 		}
 		step("queryMsgTraceById", "Pub +" + w.name("tracing"), o -> o.replaceAll("\\b\\d+\\.\\d+\\.\\d+\\.\\d+\\b", "HOST"),
 				"queryMsgTraceById", "-i", id);
+	}
+
+	/** Client ids have the process's number and a time. */
+	private static String withoutClients(String output) {
+		return output.replaceAll("\\S+@popping\\S*", "CLIENT").replaceAll("\\d+\\.\\d+\\.\\d+\\.\\d+:\\d+", "HOST:PORT")
+				.replaceAll("Consume TPS: [\\d.]+", "Consume TPS: N");
+	}
+
+	/** What is shown of a group that pops. */
+	private void popping(World w) throws Exception {
+		String topic = w.topic("popped", 2), group = w.name("popping");
+		DefaultMQPushConsumer c = w.pushConsumer("popping", "popping");
+		World.Inbox inbox = new World.Inbox();
+
+		c.getClass().getMethod("setClientRebalance", boolean.class).invoke(c, false);
+		c.setInstanceName("popping");
+		c.subscribe(topic, "A || B");
+		c.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+			messages.forEach(inbox::add);
+			return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+		});
+		step("setConsumeMode-popping", "set consume mode to .* success", "setConsumeMode", "-b", w.broker, "-t", topic, "-g", group, "-m",
+				"POP", "-q", "0");
+		c.start();
+		try {
+			for (int i = 0; i < 4; i++)
+				w.send(World.message(topic, "A", "popped " + i), i % 2);
+			World.await("the messages", () -> inbox.distinct() == 4);
+			World.await("no lag", () -> w.lag("popping") == 0);
+			step("consumerConnection-popping", "CONSUME_PASSIVELY", o -> sorted(withoutClients(o)), "consumerConnection", "-g", group);
+			step("consumerProgress-popping", "Diff Total: 0", Mqadmin::withoutClients, "consumerProgress", "-g", group);
+		} finally {
+			c.shutdown();
+		}
 	}
 
 	/** queryMsg... print a table of fields and then who consumed it, and store the body in a file named after the id. */

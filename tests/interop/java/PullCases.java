@@ -61,6 +61,7 @@ final class PullCases {
 		c.start();
 		try {
 			w.outcomeOf("empty queue", () -> shown(c.pull(q, "*", 0, 32)));
+			w.outcomeOf("empty queue at 7", () -> shown(c.pull(q, "*", 7, 32)));
 			for (int i = 0; i < 10; i++)
 				w.send(World.message(topic, i % 3 == 0 ? "A" : "B", "m" + i), 0);
 			w.settle();
@@ -83,6 +84,10 @@ final class PullCases {
 			sender.start();
 			w.outcomeOf("long poll", () -> shown(c.pullBlockIfNotFound(q, "*", 10, 32)));
 			sender.join();
+			w.topic("pull", 2);
+			w.outcomeOf("queue that came later", () -> shown(c.pull(w.queue(topic, 1), "*", 0, 32)));
+			w.outcomeOf("queue that came later at 3", () -> shown(c.pull(w.queue(topic, 1), "*", 3, 32)));
+			w.outcomeOf("queue that is not there", () -> shown(c.pull(w.queue(topic, 2), "*", 0, 32)));
 			c.updateConsumeOffset(q, 7);
 			w.outcomeOf("unknown topic", () -> shown(c.pull(w.queue(w.name("none"), 0), "*", 0, 32)));
 		} finally {

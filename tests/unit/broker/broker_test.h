@@ -20,6 +20,7 @@
 #include "daemons/broker/clients.h"
 #include "daemons/broker/groups.h"
 #include "daemons/broker/locks.h"
+#include "daemons/broker/pop_inflight.h"
 #include "daemons/broker/stats.h"
 #include "daemons/broker/topics.h"
 
@@ -64,6 +65,7 @@ static inline void fixture_open(struct fixture *f)
 	assert_int_equal(clients_new(&f->broker.clients, &f->broker), 0);
 	assert_int_equal(locks_new(&f->broker.locks, &f->broker), 0);
 	assert_int_equal(stats_new(&f->broker.stats, &f->broker), 0);
+	assert_int_equal(pop_inflight_new(&f->broker.pop_inflight, &f->broker), 0);
 }
 
 static inline void fixture_close(struct fixture *f)
@@ -73,6 +75,7 @@ static inline void fixture_close(struct fixture *f)
 	b->clients = clients_free(b->clients);
 	b->locks = locks_free(b->locks);
 	b->stats = stats_free(b->stats);
+	b->pop_inflight = pop_inflight_free(b->pop_inflight);
 	b->groups = groups_free(b->groups);
 	b->topics = topics_free(b->topics);
 	b->store = store_close(b->store);

@@ -242,6 +242,43 @@ static void what_became_due_while_stopped_comes_at_the_start(void **state)
 	await_delivered(f, "T", 1);
 }
 
+/* Waits until so much of the level is noted as delivered; returns the end. */
+static int64_t await_passed(struct fixture *f, int32_t level, int64_t n)
+{
+	struct timespec pause = { .tv_nsec = 1000000 };
+	int64_t passed, max;
+
+	for (int left = 10000; left > 0; left--) {
+		if (schedule_level(f->broker.schedule, level, &passed, &max) && passed == n)
+			return max;
+		nanosleep(&pause, NULL);
+	}
+	fail_msg("level %d is not noted as delivered up to %d", (int)level, (int)n);
+	return -1;
+}
+
+static void how_far_a_level_is_delivered_is_known_after_a_restart_too(void **state)
+{
+	struct fixture *f = *state;
+	int64_t passed, max;
+
+	assert_false(schedule_level(f->broker.schedule, 1, &passed, &max));
+	put(f, "T", "DELAY\0011\2", "x");
+	put(f, "T", "DELAY\0012\2", "y");
+	assert_int_equal(await_passed(f, 1, 0), 1);
+	fixture_advance(f, 6000);
+	put(f, "T", "DELAY\0011\2", "z");
+	assert_int_equal(await_passed(f, 1, 1), 2);
+	assert_int_equal(await_passed(f, 2, 0), 1);
+	schedule_stop(f->broker.schedule);
+	f->broker.schedule = schedule_free(f->broker.schedule);
+	fixture_close(f);
+	fixture_open(f);
+	start(f);
+	assert_int_equal(await_passed(f, 1, 1), 2);
+	assert_int_equal(await_passed(f, 2, 0), 1);
+}
+
 static void times_of_a_timer_are_shown_as_apaches_broker_does(void **state)
 {
 	struct fixture *f = *state; /* the clock stands at 1795000000000 */
@@ -339,6 +376,7 @@ int main(void)
 		SCHEDULED(a_clock_set_back_delivers_nothing_early_and_loses_nothing),
 		SCHEDULED(many_at_the_same_time_come_once_and_in_order),
 		SCHEDULED(what_became_due_while_stopped_comes_at_the_start),
+		SCHEDULED(how_far_a_level_is_delivered_is_known_after_a_restart_too),
 		SCHEDULED(times_of_a_timer_are_shown_as_apaches_broker_does),
 		SCHEDULED(a_message_without_room_for_the_times_comes_without_them),
 		SCHEDULED(a_recalled_message_does_not_come),

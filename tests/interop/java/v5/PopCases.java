@@ -9,6 +9,7 @@ import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
@@ -22,7 +23,9 @@ import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
 import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.impl.consumer.DefaultMQPushConsumerImpl;
+import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageAccessor;
 import org.apache.rocketmq.common.message.MessageDecoder;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
@@ -45,6 +48,9 @@ final class PopCases {
 		all.put("pop-order", PopCases::order);
 		all.put("pop-waits", PopCases::waits);
 		all.put("pop-assigned", PopCases::assigned);
+		all.put("pop-notified", PopCases::notified);
+		all.put("pop-priority", PopCases::priority);
+		all.put("pop-topic-again", (Interop.Aside) PopCases::topicAgain);
 		all.put("pop-push-share", PopCases::pushShare);
 		all.put("pop-push-restart", PopCases::pushRestart);
 		all.put("pop-push-tags", PopCases::pushTags);
@@ -57,6 +63,10 @@ final class PopCases {
 	/* ---- raw requests ---- */
 
 	private static RemotingCommand ask(World w, int code, byte[] body, Object... fields) throws Exception {
+		return askAt(w, w.broker, code, body, fields);
+	}
+
+	static RemotingCommand askAt(World w, String broker, int code, byte[] body, Object... fields) throws Exception {
 		RemotingCommand request = RemotingCommand.createRequestCommand(code, null);
 		HashMap<String, String> ext = new HashMap<>();
 
@@ -66,12 +76,16 @@ final class PopCases {
 		request.setExtFields(ext);
 		request.setBody(body);
 		return w.producer.getDefaultMQProducerImpl().getMqClientFactory().getMQClientAPIImpl().getRemotingClient()
-				.invokeSync(w.broker, request, 15_000);
+				.invokeSync(broker, request, 15_000);
 	}
 
 	/** POP_MESSAGE with everything that it needs; `fields` win. Who does not wait was born a minute from now: a busy server is not
 	 * to find the request too old. */
 	private static RemotingCommand pop(World w, String topic, String group, Object... fields) throws Exception {
+		return popAt(w, w.broker, topic, group, fields);
+	}
+
+	static RemotingCommand popAt(World w, String broker, String topic, String group, Object... fields) throws Exception {
 		Map<String, Object> all = new TreeMap<>(Map.of("consumerGroup", w.name(group), "topic", topic, "queueId", -1, "maxMsgNums",
 				32, "invisibleTime", 60_000, "pollTime", 0, "initMode", 0, "expType", "TAG", "exp", "*"));
 		List<Object> list = new ArrayList<>();
@@ -81,7 +95,7 @@ final class PopCases {
 			all.put((String) fields[i], fields[i + 1]);
 		all.putIfAbsent("bornTime", System.currentTimeMillis() + (all.get("pollTime").equals(0) ? 60_000 : 0));
 		all.forEach((k, v) -> list.addAll(Arrays.asList(k, v)));
-		return ask(w, POP, null, list.toArray());
+		return askAt(w, broker, POP, null, list.toArray());
 	}
 
 	private static String sorted(String info) {
@@ -89,7 +103,7 @@ final class PopCases {
 	}
 
 	/** Times and the number of the revive queue out; 999 says that the order is kept. */
-	private static String plain(RemotingCommand answer) {
+	static String plain(RemotingCommand answer) {
 		TreeMap<String, String> ext = new TreeMap<>(answer.getExtFields() == null ? Map.of() : answer.getExtFields());
 
 		ext.replaceAll((k, v) -> switch (k) {
@@ -106,7 +120,7 @@ final class PopCases {
 		return "code " + answer.getCode() + remark + (ext.isEmpty() ? "" : " " + ext);
 	}
 
-	private static List<MessageExt> messages(RemotingCommand answer) {
+	static List<MessageExt> messages(RemotingCommand answer) {
 		List<MessageExt> list = answer.getBody() == null ? List.of()
 				: MessageDecoder.decodesBatch(java.nio.ByteBuffer.wrap(answer.getBody()), true, true, true);
 		List<MessageExt> all = new ArrayList<>(list);
@@ -143,7 +157,7 @@ final class PopCases {
 	}
 
 	/** The handle of one message of an answer, as the client makes it. */
-	private static String handleOf(World w, RemotingCommand answer, int mark, MessageExt m) {
+	static String handleOf(World w, RemotingCommand answer, int mark, MessageExt m) {
 		Map<String, String> ext = answer.getExtFields();
 		String key = mark + " " + m.getQueueId() + " ";
 		String start = Arrays.stream(ext.get("startOffsetInfo").split(";")).filter(s -> s.startsWith(key)).findFirst()
@@ -361,6 +375,102 @@ final class PopCases {
 		w.outcome("woken " + new TreeMap<>(got));
 	}
 
+	private static RemotingCommand ask(World w, String topic, String group, int pollMs, String type, String expression) throws Exception {
+		return ask(w, NOTIFY, null, "consumerGroup", w.name(group), "topic", topic, "queueId", 0, "pollTime", pollMs, "bornTime",
+				System.currentTimeMillis(), "expType", type, "exp", expression);
+	}
+
+	/** A notification of certain tags. */
+	private static void notified(World w) throws Exception {
+		String topic = w.topic("pop-notified", 1), group = "pop-notified";
+		Map<String, String> got = new ConcurrentHashMap<>();
+
+		send(w, topic, 0, "A", "a1", "a2");
+		w.outcome("tag A " + plain(ask(w, topic, group, 0, "TAG", "A")));
+		w.outcome("tag B " + plain(ask(w, topic, group, 0, "TAG", "B")));
+		w.outcome("B or A " + plain(ask(w, topic, group, 0, "TAG", "B || A")));
+		w.outcome("any " + plain(ask(w, topic, group, 0, "TAG", "*")));
+		w.outcome("no type " + plain(ask(w, topic, group, 0, null, "B")));
+		w.outcome("SQL " + plain(ask(w, topic, group, 0, "SQL92", "a > 1")));
+		w.outcome("bad SQL " + plain(ask(w, topic, group, 0, "SQL92", "a >")));
+		w.outcome("unknown type " + plain(ask(w, topic, group, 0, "XPATH", "a")));
+
+		Thread waits = new Thread(() -> put(got, "B", () -> plain(ask(w, topic, group, 15_000, "TAG", "B")) + " of "
+				+ w.producer.maxOffset(w.queue(topic, 0))));
+		waits.start();
+		send(w, topic, 0, "A", "a3");
+		send(w, topic, 0, "C", "c1");
+		w.outcome("not woken " + got);
+		send(w, topic, 0, "B", "b1");
+		waits.join();
+		w.outcome("woken " + got);
+	}
+
+	/** The property names the queue; a pop begins with the highest. */
+	private static void priority(World w) throws Exception {
+		String topic = w.topic("pop-priority", 4), group = "pop-priority";
+		TopicConfig config = new TopicConfig(topic, 4, 4, 6);
+		List<String> order = new ArrayList<>();
+
+		config.getAttributes().put("+message.type", "PRIORITY");
+		w.admin.createAndUpdateTopicConfig(w.broker, config);
+		for (int priority : new int[] {0, 2, 1, 3, 9, 2}) {
+			Message m = World.message(topic, "A", "priority " + priority);
+
+			m.setPriority(priority);
+			w.outcome(World.text(m) + " to queue " + w.send(m, 1).getMessageQueue().getQueueId());
+		}
+		for (String other : List.of("__SHARDINGKEY", "DELAY")) {
+			Message m = World.message(w.topic("pop-priority-" + other, 4), "A", other);
+
+			m.setPriority(3);
+			MessageAccessor.putProperty(m, other, other.equals("DELAY") ? "1" : "true");
+			var sent = w.producer.send(m, w.queue(m.getTopic(), 1));
+			w.outcome("with " + other + " to queue " + sent.getMessageQueue().getQueueId());
+			World.await("it", () -> w.producer.maxOffset(w.queue(m.getTopic(), 1)) == 1);
+			w.outcome("which keeps it " + (w.stored(m.getTopic(), 2).get(1).get(0).getProperty("_SYS_MSG_PRIORITY_") != null));
+		}
+		Message plain = World.message(w.topic("pop-priority-none", 4), "A", "plain topic");
+
+		plain.setPriority(3);
+		w.outcome("in a topic of no type to queue " + w.send(plain, 1).getMessageQueue().getQueueId());
+		w.settle();
+		for (int i = 0; i < 6; i++) {
+			RemotingCommand got = pop(w, topic, group, "maxMsgNums", 1);
+
+			order.add(messages(got).stream().map(World::text).toList() + " " + handle(got.getExtFields().get("msgOffsetInfo")));
+		}
+		w.outcome("came " + order);
+		w.outcome("together " + plain(pop(w, topic, "pop-priority-2", "maxMsgNums", 5)));
+	}
+
+	/** A topic is made again: what a group popped from the old one and never acknowledged does not come from the new one. */
+	private static void topicAgain(World w) throws Exception {
+		String topic = w.topic("pop-topic-again", 1), group = "pop-topic-again", retry = "%RETRY%" + w.name(group) + "_" + topic;
+
+		w.admin.setMessageRequestMode(w.broker, topic, w.name(group), MessageRequestMode.POP, 0, 5_000);
+		send(w, topic, 0, "A", "old 1", "old 2");
+		RemotingCommand first = pop(w, topic, group, "invisibleTime", 1_000, "maxMsgNums", 1);
+
+		w.outcome("popped " + messages(first).stream().map(World::text).toList());
+		World.await("its return", () -> {
+			try {
+				return w.producer.maxOffset(w.queue(retry, 0)) == 1;
+			} catch (Exception e) {
+				return false;
+			}
+		});
+		w.admin.deleteTopicInBroker(Set.of(w.broker), topic);
+		w.outcomeOf("the retry topic", () -> w.admin.examineTopicConfig(w.broker, retry));
+		w.topic("pop-topic-again", 1);
+		w.outcome("then " + plain(pop(w, topic, group)));
+		send(w, topic, 0, "A", "new");
+		RemotingCommand last = popSome(w, topic, group);
+
+		w.outcome("at last " + plain(last) + " " + messages(last).stream().map(World::text).toList());
+		w.outcome("is popped still " + new String(ask(w, 402, null).getBody(), StandardCharsets.UTF_8).contains(topic));
+	}
+
 	private static int polls(World w, String topic, String group) throws Exception {
 		return Integer.parseInt(ask(w, POLLING, null, "consumerGroup", w.name(group), "topic", topic, "queueId", -1)
 				.getExtFields().get("pollingNum"));
@@ -374,10 +484,25 @@ final class PopCases {
 		}
 	}
 
+	/** For BrokerCases: pops of a queue whose first messages are gone, by groups that are new and one that was there before. */
+	static String old(World w, String broker, String topic, String when, String behind) throws Exception {
+		List<String> got = new ArrayList<>();
+
+		for (String group : List.of("old-first-" + when, "old-last-" + when, "old-first-pop", "old-last-pop", behind)) {
+			RemotingCommand answer = popAt(w, broker, topic, group, "queueId", 0, "maxMsgNums", 2,
+					"initMode", group.startsWith("old-last") ? 1 : 0);
+			TreeMap<String, String> ext = new TreeMap<>(answer.getExtFields());
+
+			ext.keySet().retainAll(List.of("startOffsetInfo", "msgOffsetInfo", "restNum"));
+			got.add(group + " " + answer.getCode() + " " + ext);
+		}
+		return String.join(", ", got);
+	}
+
 	/* ---- push consumers ---- */
 
 	/** A member whose queues the broker assigns. What fails comes again after a second, not ten. */
-	private static DefaultMQPushConsumer member(World w, String group, String instance, String topic, String tags) throws Exception {
+	static DefaultMQPushConsumer member(World w, String group, String instance, String topic, String tags) throws Exception {
 		DefaultMQPushConsumer c = w.pushConsumer(group, instance);
 		var levels = DefaultMQPushConsumerImpl.class.getDeclaredField("popDelayLevel");
 
@@ -388,7 +513,7 @@ final class PopCases {
 		return c;
 	}
 
-	private static void start(DefaultMQPushConsumer c, String topic) throws Exception {
+	static void start(DefaultMQPushConsumer c, String topic) throws Exception {
 		c.start();
 		World.await("something to pop", () -> {
 			c.getDefaultMQPushConsumerImpl().doRebalance();
@@ -451,7 +576,7 @@ final class PopCases {
 		return popTopic(w, name, name, queues, share);
 	}
 
-	private static MessageListenerConcurrently takes(World.Inbox inbox) {
+	static MessageListenerConcurrently takes(World.Inbox inbox) {
 		return (messages, context) -> {
 			messages.forEach(inbox::add);
 			return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
