@@ -101,6 +101,8 @@ static struct store_family *family_create(struct store *s, bool is_shared, uint3
 	rocksdb_options_destroy(options);
 	if (cf && !text)
 		f = family_new(name, cf);
+	if (!f && cf)
+		rocksdb_column_family_handle_destroy(cf); /* there is one around nothing, too */
 	if (!f && text && store_was_refused(text))
 		space_refused(s);
 	else if (!f)
