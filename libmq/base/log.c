@@ -19,9 +19,6 @@ enum {
 static const char *log_identifier = "mqd";
 static bool log_to_journal;
 
-/* Changed at any time; a thread that still sees the old level does no harm. */
-static _Atomic int log_level = LOG_INFO;
-
 /* JOURNAL_STREAM alone proves nothing: it is inherited by children whose standard error was redirected. */
 static bool log_stderr_is_journal(void)
 {
@@ -37,11 +34,6 @@ void mq_log_init(const char *identifier)
 {
 	log_identifier = identifier;
 	log_to_journal = log_stderr_is_journal();
-}
-
-void mq_log_set_level(int priority)
-{
-	log_level = priority;
 }
 
 /* One write, so that lines of different threads do not mix. Text of peers may be in it: a newline would make a line of
@@ -87,9 +79,6 @@ void mq_log_fields(int priority, const char *message_id, const char *const *fiel
 	char text[LOG_TEXT_MAX];
 	va_list ap;
 	int n;
-
-	if ((priority & LOG_PRIMASK) > log_level)
-		return;
 
 	va_start(ap, fmt);
 	n = vsnprintf(text, sizeof text, fmt, ap);

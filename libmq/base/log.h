@@ -9,9 +9,6 @@
 /* Chooses the journal when standard error is connected to it (JOURNAL_STREAM). Call once, before threads. */
 void mq_log_init(const char *identifier);
 
-/* Lines above `priority` are dropped (default LOG_INFO). */
-void mq_log_set_level(int priority);
-
 /* One sentence for people. `fields` (may be NULL) are extra journal fields "NAME=value", NULL-terminated array;
  * `message_id` (may be NULL) is the 32-digit id that units/mqd.catalog explains. */
 void mq_log_fields(int priority, const char *message_id, const char *const *fields, const char *fmt, ...)

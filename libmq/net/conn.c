@@ -340,13 +340,3 @@ uint64_t mq_conn_id(const struct mq_conn *conn)
 {
 	return conn->id;
 }
-
-void mq_conn_set_data(struct mq_conn *conn, void *data)
-{
-	conn->data = data;
-}
-
-void *mq_conn_data(const struct mq_conn *conn)
-{
-	return conn->data;
-}

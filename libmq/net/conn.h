@@ -78,6 +78,3 @@ const struct mq_host *mq_conn_local(const struct mq_conn *conn);
 struct mq_loop *mq_conn_loop(const struct mq_conn *conn);
 /* A number never used twice in this process: names the channel in tables that outlive it. */
 uint64_t mq_conn_id(const struct mq_conn *conn);
-/* What on_frame gets as `user` may also hang here: one pointer of the program's own, not owned. */
-void mq_conn_set_data(struct mq_conn *conn, void *data);
-void *mq_conn_data(const struct mq_conn *conn);

@@ -113,7 +113,7 @@ struct mq_conn {
 	int fd;               /* owned; -1 once dropped */
 	int reason;           /* for on_close */
 	const struct mq_conn_events *events; /* borrowed */
-	void *user, *data;                   /* borrowed */
+	void *user;                          /* borrowed */
 	uint64_t id;
 
 	struct event on_read, on_write;

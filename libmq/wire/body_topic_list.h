@@ -6,17 +6,11 @@
 #include "libmq/base/slice.h"
 
 struct evbuffer;
-struct mq_json;
 
 struct mq_topic_list {
 	struct mq_slice broker_address; /* p NULL when absent */
 	struct mq_slice *topics;
 	unsigned n_topics;
-	struct mq_json *doc;            /* owned after mq_topic_list_decode(), else NULL */
 };
 
-/* -EBADMSG with a sentence, -E2BIG, -ENOMEM. */
-int mq_topic_list_decode(struct mq_topic_list *ret, struct mq_slice body, struct mq_error *err) _must_check_;
-/* Frees what mq_topic_list_decode() made. */
-void mq_topic_list_done(struct mq_topic_list *list);
 int mq_topic_list_encode(const struct mq_topic_list *list, struct evbuffer *out) _must_check_; /* -ENOMEM */

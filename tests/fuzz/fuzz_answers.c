@@ -7,7 +7,6 @@
 #include "libmq/wire/body_cluster.h"
 #include "libmq/wire/body_kv.h"
 #include "libmq/wire/body_register.h"
-#include "libmq/wire/body_topic_list.h"
 
 static void check_refusal(int r, const struct mq_error *err)
 {
@@ -53,24 +52,6 @@ static void check_kv(struct mq_slice body)
 	mq_kv_table_done(&table);
 }
 
-static void check_topics(struct mq_slice body)
-{
-	_cleanup_(evbuffer_freep) struct evbuffer *out = evbuffer_new();
-	struct mq_topic_list list, again;
-	struct mq_error err = { 0 };
-	int r = mq_topic_list_decode(&list, body, &err);
-
-	if (r < 0) {
-		check_refusal(r, &err);
-		return;
-	}
-	must(mq_topic_list_encode(&list, out) == 0);
-	must(mq_topic_list_decode(&again, fuzz_bytes(out), NULL) == 0);
-	must(again.n_topics == list.n_topics);
-	mq_topic_list_done(&again);
-	mq_topic_list_done(&list);
-}
-
 static void check_version(struct mq_slice body)
 {
 	_cleanup_(evbuffer_freep) struct evbuffer *out = evbuffer_new();
@@ -109,7 +90,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	check_cluster(fuzz_slice(data, size));
 	check_kv(fuzz_slice(data, size));
-	check_topics(fuzz_slice(data, size));
 	check_version(fuzz_slice(data, size));
 	check_route(fuzz_slice(data, size));
 	return 0;

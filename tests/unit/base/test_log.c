@@ -26,7 +26,6 @@ static int redirect(void **state)
 	dup2(ends[1], STDERR_FILENO);
 	close(ends[1]);
 	unsetenv("JOURNAL_STREAM");
-	mq_log_set_level(LOG_INFO);
 	mq_log_init("test");
 	return 0;
 }
@@ -66,15 +65,6 @@ static void lines_carry_their_priority(void **state)
 	assert_string_equal(logged(), "<3>cannot open x\n");
 }
 
-static void lines_above_the_level_are_dropped(void **state)
-{
-	mq_log(LOG_DEBUG, "detail");
-	assert_string_equal(logged(), "");
-	mq_log_set_level(LOG_DEBUG);
-	mq_log(LOG_DEBUG, "detail");
-	assert_string_equal(logged(), "<7>detail\n");
-}
-
 static void what_a_peer_sent_cannot_make_lines_or_move_the_cursor(void **state)
 {
 	mq_log(LOG_WARNING, "group %s", "a\n<0>fake\r\033[2Jb\xc3\xa9");
@@ -112,7 +102,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(lines_carry_their_priority, redirect, restore),
-		cmocka_unit_test_setup_teardown(lines_above_the_level_are_dropped, redirect, restore),
 		cmocka_unit_test_setup_teardown(what_a_peer_sent_cannot_make_lines_or_move_the_cursor, redirect, restore),
 		cmocka_unit_test_setup_teardown(long_lines_are_cut, redirect, restore),
 		cmocka_unit_test_setup_teardown(an_inherited_journal_stream_of_another_file_is_not_used, redirect, restore),

@@ -674,7 +674,7 @@ static void unix_peer_is_named_by_credentials(void **state)
 	assert_int_equal(peer->host.port, 0);
 }
 
-static void ids_differ_and_data_stays(void **state)
+static void ids_differ(void **state)
 {
 	struct fixture *f = *state;
 	struct mq_conn *other;
@@ -684,9 +684,6 @@ static void ids_differ_and_data_stays(void **state)
 	make_pair(fds);
 	assert_int_equal(mq_conn_new(&other, f->loop, fds[0], &events, f), 0);
 	assert_true(mq_conn_id(other) != mq_conn_id(f->conn));
-	mq_conn_set_data(other, f);
-	assert_ptr_equal(mq_conn_data(other), f);
-	assert_null(mq_conn_data(f->conn));
 	close(fds[1]);
 }
 
@@ -780,7 +777,7 @@ int main(void)
 		TEST(drained_connection_does_not_wait_for_its_peer_for_long),
 		TEST(tcp_peer_is_named_by_address),
 		TEST(unix_peer_is_named_by_credentials),
-		TEST(ids_differ_and_data_stays),
+		TEST(ids_differ),
 		TEST(descriptor_that_is_no_socket_stays_with_the_caller),
 		TEST(commands_posted_by_other_threads_arrive_whole),
 		TEST(posting_to_a_loop_that_is_freed_meanwhile_is_safe),
