@@ -82,6 +82,7 @@ struct update {
 };
 
 static void update_committed(struct broker_op *op);
+static void update_late(struct broker_op *op);
 
 /* Who waits for the answer may rely on the offset: it goes the way of messages. */
 static int update_durably(struct mq_request *req, const struct update_offset_header *h)
@@ -99,17 +100,29 @@ static int update_durably(struct mq_request *req, const struct update_offset_hea
 	u->op.op.offset_puts = &u->put;
 	u->op.op.n_offset_puts = 1;
 	u->op.done = update_committed;
+	u->op.late = update_late;
 	broker_append(broker_loop_of(b, req->conn), &u->op);
 	return MQ_REQUEST_PENDING;
+}
+
+/* Upstream's answer never waits: its offsets go to the disk every few seconds. */
+static void update_late(struct broker_op *op)
+{
+	struct update *u = (struct update *)((char *)op - offsetof(struct update, op));
+
+	mq_reply_ok(u->req);
+	u->req = NULL;
 }
 
 static void update_committed(struct broker_op *op)
 {
 	struct update *u = (struct update *)((char *)op - offsetof(struct update, op));
-	struct mq_request *req = u->req;
+	struct mq_request *req = u->req; /* NULL: answered by update_late() */
 	int r = op->op.result;
 
 	free(u);
+	if (!req)
+		return;
 	if (r < 0)
 		broker_reply_store(req, r);
 	else

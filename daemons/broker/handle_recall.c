@@ -37,21 +37,30 @@ struct recall_op {
 	    tail[RECALL_PROPERTIES_MAX + 64];
 };
 
+/* Also when the disk is late, as upstream. */
+static void recall_stored(struct broker_op *op)
+{
+	struct recall_op *o = (struct recall_op *)((char *)op - offsetof(struct recall_op, op));
+	struct mq_command answer;
+
+	mq_request_answer(o->req, &answer, MQ_SUCCESS);
+	mq_command_add(&answer, "msgId", o->recall.uniq_key);
+	mq_reply(o->req, &answer, NULL);
+	o->req = NULL;
+}
+
 static void recall_committed(struct broker_op *op)
 {
 	struct recall_op *o = (struct recall_op *)((char *)op - offsetof(struct recall_op, op));
 	const struct store_record *r = &o->record;
-	struct mq_command answer;
 
-	if (op->op.result < 0) {
-		mq_reply_code(o->req, MQ_SYSTEM_ERROR, "recall failed, execute error");
-	} else {
+	if (op->op.result == 0)
 		stats_put(o->broker->stats, 1, r->n_head + r->body.n + r->tail.n,
 			  (mq_mono_ns(o->broker->clock) - o->began_ns) / 1000);
-		mq_request_answer(o->req, &answer, MQ_SUCCESS);
-		mq_command_add(&answer, "msgId", o->recall.uniq_key);
-		mq_reply(o->req, &answer, NULL);
-	}
+	if (o->req && op->op.result < 0)
+		mq_reply_code(o->req, MQ_SYSTEM_ERROR, "recall failed, execute error");
+	else if (o->req)
+		recall_stored(op);
 	free(o);
 }
 
@@ -156,6 +165,7 @@ static int recall_begin(struct recall_op *o, const struct recall_request_header 
 	o->op.op.records = &o->record;
 	o->op.op.n_records = 1;
 	o->op.done = recall_committed;
+	o->op.late = recall_stored;
 	broker_append(broker_loop_of(b, o->req->conn), &o->op);
 	return MQ_REQUEST_PENDING;
 }

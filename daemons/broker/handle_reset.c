@@ -120,7 +120,7 @@ static void reset_answer(struct reset *s)
 	} else {
 		(void)reply_body(s->req, body, 0);
 	}
-	free(s);
+	s->req = NULL;
 }
 
 /* ---- In the broker ---- */
@@ -138,13 +138,19 @@ static void reset_committed(struct broker_op *op)
 {
 	struct reset *s = (struct reset *)((char *)op - offsetof(struct reset, op));
 
-	if (op->op.result == 0) {
+	if (op->op.result < 0)
+		reset_forget(s);
+	if (s->req && op->op.result < 0)
+		broker_reply_store(s->req, op->op.result);
+	else if (s->req)
 		reset_answer(s);
-		return;
-	}
-	reset_forget(s);
-	broker_reply_store(s->req, op->op.result);
 	free(s);
+}
+
+/* It counts from now on, and upstream's answer never waits for the disk. */
+static void reset_late(struct broker_op *op)
+{
+	reset_answer((struct reset *)((char *)op - offsetof(struct reset, op)));
 }
 
 /* Noted before they are stored: a commit of a client must not come between. */
@@ -164,6 +170,7 @@ static void reset_store(struct reset *s)
 	s->op.op.offset_puts = s->puts;
 	s->op.op.n_offset_puts = s->n;
 	s->op.done = reset_committed;
+	s->op.late = reset_late;
 	broker_append(broker_loop_of(s->broker, s->req->conn), &s->op);
 }
 
@@ -229,11 +236,9 @@ static void reset_tell(struct reset *s)
 	for (unsigned i = 0; i < n_members; i++)
 		mq_conn_unref(members[i]);
 	free(members);
-	if (r == 0) {
+	if (r == 0)
 		reset_answer(s);
-		return;
-	}
-	if (r == -ENOENT)
+	else if (r == -ENOENT)
 		mq_reply_code(s->req, MQ_CONSUMER_NOT_ONLINE,
 			      "Consumer not online, so can not reset offset, Group: %.*s Topic: "
 			      "%.*s Timestamp: %" PRIi64,

@@ -7,7 +7,9 @@
  *
  * The message as it was delivered stays where it is; the consumer's offset passes it once this is
  * answered. So it comes again when the answer is lost, and it is never lost: the answer waits for
- * the disk as any send's does, though the copy says WAIT=false. */
+ * the disk as any send's does, though the copy says WAIT=false. A disk that takes longer than
+ * syncFlushTimeout does not make it a failure: upstream waits for none, and a client that is
+ * refused sends a copy of its own. The offset that passes the message is behind it in the log. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -75,8 +77,7 @@ static int back_refuse(struct back *b, int code, const char *fmt, ...)
 	return BACK_ANSWERED;
 }
 
-/* Answers what came of it, and ends. Loop thread, as is all that follows back_prepare(). */
-static int back_end(struct back *b, int r)
+static void back_answer(struct back *b, int r)
 {
 	struct mq_request *req = b->req;
 
@@ -88,6 +89,14 @@ static int back_end(struct back *b, int r)
 		broker_reply_store(req, r);
 	else
 		mq_reply_ok(req);
+	b->req = NULL;
+}
+
+/* Answers what came of it, unless that was done, and ends. Loop thread, as is all that follows back_prepare(). */
+static int back_end(struct back *b, int r)
+{
+	if (b->req)
+		back_answer(b, r);
 	free(b->message);
 	free(b->tail);
 	free(b);
@@ -202,6 +211,11 @@ static int back_prepare(struct back *b, enum store_tier tier)
 
 /* ---- Moving ---- */
 
+static void back_late(struct broker_op *op)
+{
+	back_answer((struct back *)((char *)op - offsetof(struct back, op)), 0);
+}
+
 static void back_committed(struct broker_op *op)
 {
 	struct back *b = (struct back *)((char *)op - offsetof(struct back, op));
@@ -276,6 +290,7 @@ static int back_found(struct back *b)
 	b->op.op.records = &b->record;
 	b->op.op.n_records = 1;
 	b->op.done = back_committed;
+	b->op.late = back_late;
 	broker_append(broker_loop_of(b->broker, b->req->conn), &b->op);
 	return MQ_REQUEST_PENDING;
 }

@@ -3,7 +3,8 @@
  * commit) and the half message taken, both or neither, so an end that comes twice finds nothing the second time.
  *
  * The half message is read from memory, by a reader thread when it is on the disk only; end_found() checks and appends,
- * end_committed() answers. Most producers send this one-way: then nobody is told. */
+ * end_committed() answers. Most producers send this one-way: then nobody is told. The others are told after syncFlushTimeout at the
+ * latest that it is done, whatever the disk says, as upstream tells them. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -82,10 +83,18 @@ static int end_read(struct end *e, enum store_tier tier)
 	return e->found;
 }
 
+static void end_late(struct broker_op *op)
+{
+	struct end *e = (struct end *)((char *)op - offsetof(struct end, op));
+
+	mq_reply_ok(e->req);
+	e->req = NULL;
+}
+
 static void end_committed(struct broker_op *op)
 {
 	struct end *e = (struct end *)((char *)op - offsetof(struct end, op));
-	struct mq_request *req = e->req;
+	struct mq_request *req = e->req; /* NULL: answered by end_late() */
 	struct broker *b = e->broker;
 	int r = op->op.result;
 
@@ -93,6 +102,8 @@ static void end_committed(struct broker_op *op)
 		stats_put(b->stats, 1, e->record.n_head + e->record.body.n + e->record.tail.n,
 			  (mq_mono_ns(b->clock) - e->began_ns) / 1000);
 	end_free(e);
+	if (!req)
+		return;
 	if (r == -ENOENT)
 		mq_reply_code(req, MQ_SYSTEM_ERROR, "Find prepared transaction message failed");
 	else if (r < 0)
@@ -183,6 +194,7 @@ static int end_found(struct end *e)
 	store_op_init(&e->op.op);
 	e->op.op.take_half = e->h.locator;
 	e->op.done = end_committed;
+	e->op.late = end_late;
 	r = e->h.outcome == MQ_SYS_COMMIT ? end_make_message(e) : 0;
 	if (r < 0) {
 		end_free(e);

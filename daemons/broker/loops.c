@@ -34,16 +34,24 @@ struct broker_turn {
 	int64_t committed_at_ms;
 };
 
+/* One of them gathers, the others are under way. */
+struct broker_turns {
+	struct broker_turn all[BROKER_TURNS + BROKER_RESERVE];
+	unsigned n;         /* of all: the reserve counts from its first use on */
+	unsigned gathering; /* index of the turn that takes new ops */
+};
+
 struct broker_loop {
 	struct broker *broker; /* borrowed */
 	struct mq_loop *loop;  /* owned */
 	struct hold *hold;     /* owned */
 	pthread_t thread;
 	bool has_thread, was_told_to_stop; /* main thread */
-	unsigned gathering;                /* index of the turn that takes new ops */
-	struct broker_turn turns[BROKER_TURNS + BROKER_RESERVE];
-	unsigned n_turns;                  /* of turns: the reserve counts from its first use on */
-	struct mq_timer late_timer; /* set while a turn is under way */
+	struct broker_turns turns;
+	/* With SYNC_FLUSH those that neither wait for the disk nor store a message (acknowledgements, pops) go apart, or they would wait with
+	 * whatever else came in their round. */
+	struct broker_turns quick;
+	struct mq_timer late_timer; /* set while one of turns is under way */
 
 	struct mq_post stop_post, ended_post;
 	void (*ended)(struct broker *b);
@@ -86,21 +94,21 @@ static void turn_on_done(struct store_turn *turn)
 	atomic_fetch_sub(&b->n_posts_due, 1);
 }
 
-static struct broker_turn *loop_idle_turn(struct broker_loop *bl, unsigned max)
+static struct broker_turn *turns_idle(struct broker_turns *ts, unsigned max)
 {
 	for (unsigned i = 0; i < max; i++)
-		if (i != bl->gathering && !bl->turns[i].is_busy)
-			return &bl->turns[i];
+		if (i != ts->gathering && !ts->all[i].is_busy)
+			return &ts->all[i];
 	return NULL;
 }
 
 /* Commits what was gathered; `next` gathers from now on. Returns the turn that is under way. */
-static struct broker_turn *loop_commit(struct broker_loop *bl, struct broker_turn *next)
+static struct broker_turn *turns_commit(struct broker_loop *bl, struct broker_turns *ts, struct broker_turn *next)
 {
-	struct broker_turn *t = &bl->turns[bl->gathering];
+	struct broker_turn *t = &ts->all[ts->gathering];
 
 	store_turn_init(&next->turn, turn_on_done, next);
-	bl->gathering = (unsigned)(next - bl->turns);
+	ts->gathering = (unsigned)(next - ts->all);
 	t->is_busy = true;
 	t->was_late = false;
 	t->committed_at_ms = mq_loop_mono_ms(bl->loop);
@@ -142,7 +150,7 @@ static int64_t gathered_since(const struct broker_loop *bl)
 {
 	struct store_op *op;
 
-	STAILQ_FOREACH(op, &bl->turns[bl->gathering].turn.ops, link)
+	STAILQ_FOREACH(op, &bl->turns.all[bl->turns.gathering].turn.ops, link)
 		if (op_of(op)->late)
 			return op_of(op)->at_ms;
 	return INT64_MAX;
@@ -152,7 +160,7 @@ static int64_t gathered_since(const struct broker_loop *bl)
 static void gathered_give_up(struct broker_loop *bl, int64_t before_ms)
 {
 	struct store_op_list all = STAILQ_HEAD_INITIALIZER(all), given_up = STAILQ_HEAD_INITIALIZER(given_up);
-	struct broker_turn *t = &bl->turns[bl->gathering];
+	struct broker_turn *t = &bl->turns.all[bl->turns.gathering];
 	struct store_op *op;
 
 	STAILQ_CONCAT(&all, &t->turn.ops);
@@ -180,10 +188,10 @@ static int64_t gathered_check(struct broker_loop *bl, int64_t now_ms)
 
 	if (since_ms == INT64_MAX || since_ms + limit_ms > now_ms)
 		return since_ms == INT64_MAX ? INT64_MAX : since_ms + limit_ms;
-	bl->n_turns = N_ELEMENTS(bl->turns);
-	next = loop_idle_turn(bl, bl->n_turns);
+	bl->turns.n = N_ELEMENTS(bl->turns.all);
+	next = turns_idle(&bl->turns, bl->turns.n);
 	if (next) {
-		t = loop_commit(bl, next);
+		t = turns_commit(bl, &bl->turns, next);
 		t->committed_at_ms = since_ms;
 		return turn_check(bl, t, now_ms);
 	}
@@ -197,8 +205,8 @@ static void loop_on_late(struct mq_timer *timer)
 	struct broker_loop *bl = (struct broker_loop *)((char *)timer - offsetof(struct broker_loop, late_timer));
 	int64_t now_ms = mq_loop_mono_ms(bl->loop), next_ms = INT64_MAX, gathered_ms;
 
-	for (unsigned i = 0; i < bl->n_turns; i++) {
-		int64_t at_ms = turn_check(bl, &bl->turns[i], now_ms);
+	for (unsigned i = 0; i < bl->turns.n; i++) {
+		int64_t at_ms = turn_check(bl, &bl->turns.all[i], now_ms);
 
 		next_ms = at_ms < next_ms ? at_ms : next_ms;
 	}
@@ -217,16 +225,28 @@ static void loop_watch(struct broker_loop *bl)
 				    mq_loop_mono_ms(bl->loop) + config_get(&bl->broker->config, syncFlushTimeout));
 }
 
+static bool turns_have_more(const struct broker_turns *ts)
+{
+	return !STAILQ_EMPTY(&ts->all[ts->gathering].turn.ops);
+}
+
 /* The end of an event round. Completions that run within store_commit() may have gathered again: they go at once, too. */
 static void loop_on_turn(struct mq_loop *loop, void *user)
 {
 	struct broker_loop *bl = user;
 	struct broker_turn *next;
 
-	while (!STAILQ_EMPTY(&bl->turns[bl->gathering].turn.ops) && (next = loop_idle_turn(bl, BROKER_TURNS)))
-		if (loop_commit(bl, next)->is_busy)
-			loop_watch(bl);
-	if (!STAILQ_EMPTY(&bl->turns[bl->gathering].turn.ops))
+	for (;;) {
+		if (turns_have_more(&bl->turns) && (next = turns_idle(&bl->turns, BROKER_TURNS))) {
+			if (turns_commit(bl, &bl->turns, next)->is_busy)
+				loop_watch(bl);
+		} else if (turns_have_more(&bl->quick) && (next = turns_idle(&bl->quick, BROKER_TURNS))) {
+			turns_commit(bl, &bl->quick, next);
+		} else {
+			break;
+		}
+	}
+	if (turns_have_more(&bl->turns))
 		loop_watch(bl);
 }
 
@@ -234,16 +254,19 @@ bool broker_is_busy(const struct broker_loop *bl)
 {
 	size_t n = 0;
 
-	for (unsigned i = 0; i < bl->n_turns; i++)
-		if (i == bl->gathering || bl->turns[i].is_busy)
-			n += bl->turns[i].turn.bytes;
+	for (unsigned i = 0; i < bl->turns.n; i++)
+		if (i == bl->turns.gathering || bl->turns.all[i].is_busy)
+			n += bl->turns.all[i].turn.bytes;
 	return n > BROKER_UNDER_WAY_MAX;
 }
 
 void broker_append(struct broker_loop *bl, struct broker_op *bop)
 {
+	bool is_quick = bop->op.no_wait && bop->op.n_records == 0 && bl->broker->config.flushDiskType == SYNC_FLUSH;
+	struct broker_turns *ts = is_quick ? &bl->quick : &bl->turns;
+
 	bop->at_ms = mq_loop_mono_ms(bl->loop);
-	store_turn_add(&bl->turns[bl->gathering].turn, &bop->op);
+	store_turn_add(&ts->all[ts->gathering].turn, &bop->op);
 }
 
 /* ---- Work for the readers ---- */
@@ -405,6 +428,16 @@ static int loop_make(struct broker_loop *bl, unsigned index, struct mq_error *er
 	return 0;
 }
 
+static void turns_init(struct broker_turns *ts, struct broker_loop *bl)
+{
+	ts->n = BROKER_TURNS;
+	for (unsigned i = 0; i < N_ELEMENTS(ts->all); i++) {
+		ts->all[i].loop = bl;
+		ts->all[i].post.run = turn_on_post;
+		store_turn_init(&ts->all[i].turn, turn_on_done, &ts->all[i]);
+	}
+}
+
 int broker_loop_new(struct broker_loop **ret, struct broker *b, unsigned index, struct mq_error *err)
 {
 	struct broker_loop *bl = calloc(1, sizeof *bl);
@@ -417,12 +450,8 @@ int broker_loop_new(struct broker_loop **ret, struct broker *b, unsigned index, 
 	bl->drain_tick.fire = loop_on_drain_tick;
 	bl->late_timer.fire = loop_on_late;
 	bl->ended_post.run = loop_on_ended;
-	bl->n_turns = BROKER_TURNS;
-	for (unsigned i = 0; i < N_ELEMENTS(bl->turns); i++) {
-		bl->turns[i].loop = bl;
-		bl->turns[i].post.run = turn_on_post;
-		store_turn_init(&bl->turns[i].turn, turn_on_done, &bl->turns[i]);
-	}
+	turns_init(&bl->turns, bl);
+	turns_init(&bl->quick, bl);
 	r = loop_make(bl, index, err);
 	if (r < 0) {
 		broker_loop_free(bl);

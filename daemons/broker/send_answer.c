@@ -95,13 +95,14 @@ static void send_count(const struct send *s)
 }
 
 /* Stored and on its way to consumers, but the disk does not have it after syncFlushTimeout. Whoever sends again risks a second
- * copy, so the answer tells where this one is; that it was answered, send_committed() sees by the request. */
+ * copy, so the answer tells where this one is; that it was answered, send_committed() sees by the request. Who did not want to wait only
+ * came with others that do. */
 void send_late(struct broker_op *op)
 {
 	struct send *s = (struct send *)((char *)op - offsetof(struct send, op));
 
 	mq_conn_release(s->req->conn, s->n_block);
-	send_answer(s, MQ_FLUSH_DISK_TIMEOUT);
+	send_answer(s, s->marks.wants_wait ? MQ_FLUSH_DISK_TIMEOUT : MQ_SUCCESS);
 	s->req = NULL;
 }
 

@@ -98,6 +98,16 @@ static void assert_remark(const struct mq_command *answer, int code, const char 
 	assert_true(mq_slice_starts(answer->remark, mq_slice_of(begin)));
 }
 
+/* Makes the topic, and the group by which it is read. A disk of this machine may itself be late now and then. */
+static void settle(struct harness_peer *p, const char *topic)
+{
+	int64_t until = milliseconds() + HARNESS_DEADLINE_MS;
+
+	while (send_message(p, topic, "0", "", "before")->code != MQ_SUCCESS)
+		assert_true(milliseconds() < until);
+	assert_int_equal(pull(p, topic, "0", "0")->code, MQ_SUCCESS);
+}
+
 static void a_send_that_the_disk_does_not_have_in_time_is_told_so(void **state)
 {
 	struct harness_peer *p = harness_connect_tcp(daemon_);
@@ -105,10 +115,7 @@ static void a_send_that_the_disk_does_not_have_in_time_is_told_so(void **state)
 	const struct mq_command *answer;
 	char offset[64];
 
-	/* A disk of this machine may itself be late now and then. */
-	while (send_message(p, "Gated", "0", "", "before")->code != MQ_SUCCESS)
-		assert_true(milliseconds() < until);
-	assert_int_equal(pull(p, "Gated", "0", "0")->code, MQ_SUCCESS); /* makes the group, which is a write, too */
+	settle(p, "Gated");
 	snprintf(offset, sizeof offset, "%s",
 		 harness_field(harness_ask(p, MQ_GET_MAX_OFFSET, "topic", "Gated", "queueId", "0", NULL), "offset"));
 
@@ -138,6 +145,65 @@ static void a_send_that_the_disk_does_not_have_in_time_is_told_so(void **state)
 	for (unsigned i = 1; i < n; i++)
 		assert_slice(records[i].body, i < 15 ? "late, too" : "after");
 	harness_close(p);
+}
+
+/* Upstream waits for no disk with any of these, and clients take a failure for one: what is sent back would come twice. Here they wait as
+ * long as a send does, and those that do not count on the disk do not wait with it. */
+static void what_is_no_send_is_done_when_the_disk_is_late(void **state)
+{
+	struct harness_peer *p = harness_connect_tcp(daemon_), *q = harness_connect_tcp(daemon_);
+	static const char half[] = "TRAN_MSG\1true\2UNIQ_KEY\1U1\2PGROUP\1pg\2";
+	char locator[24], half_locator[24], half_offset[24], receipt[128], now[24];
+	struct mq_record records[8];
+	struct mq_command cmd;
+	int32_t waits, does_not;
+
+	settle(p, "Late");
+	settle(p, "LateHalf");
+	pull(p, "LateHalf", "0", "1");
+	settle(p, "%RETRY%late");
+	settle(p, "%DLQ%late");
+	snprintf(locator, sizeof locator, "%s", sent_locator(send_message(p, "Late", "0", "", "comes again")));
+	send_request(&cmd, "LateHalf", "0", half, MQ_SLICE("committed"));
+	set_field(&cmd, "f", "4");
+	snprintf(half_locator, sizeof half_locator, "%s", sent_locator(harness_call(p, &cmd)));
+	snprintf(half_offset, sizeof half_offset, "%s", harness_field(&p->answer->cmd, "queueOffset"));
+
+	gate_close(gate_sync_);
+	harness_assert_answer(harness_ask(p, MQ_CONSUMER_SEND_MSG_BACK, "offset", locator, "group", "late", "delayLevel", "-1", NULL), MQ_SUCCESS,
+			      NULL);
+	harness_assert_answer(harness_ask(p, MQ_END_TRANSACTION, "producerGroup", "pg", "tranStateTableOffset", half_offset,
+					  "commitLogOffset", half_locator, "commitOrRollback", "8", "fromTransactionCheck", "false", "msgId", "U1",
+					  "transactionId", "U1", NULL),
+			      MQ_SUCCESS, NULL);
+	harness_assert_answer(harness_ask(p, MQ_UPDATE_CONSUMER_OFFSET, "consumerGroup", "cg", "topic", "Late", "queueId", "0",
+					  "commitOffset", "1", NULL),
+			      MQ_SUCCESS, NULL);
+	/* Three turns are under way, so these two go into one. */
+	send_request(&cmd, "Late", "0", "", MQ_SLICE("waits"));
+	waits = harness_send(p, &cmd);
+	send_request(&cmd, "Late", "0", "WAIT\1false\2", MQ_SLICE("does not"));
+	does_not = harness_send(p, &cmd);
+	/* While those wait, a group pops and acknowledges. */
+	snprintf(now, sizeof now, "%" PRIi64, mq_wall_ms(&mq_clock_system));
+	harness_assert_answer(harness_ask(q, MQ_POP_MESSAGE, "consumerGroup", "cg", "topic", "Late", "queueId", "0", "maxMsgNums", "1",
+					  "invisibleTime", "60000", "pollTime", "0", "bornTime", now, "initMode", "0", "expType", "TAG", "exp", "*",
+					  "order", "false", NULL),
+			      MQ_SUCCESS, "FOUND");
+	snprintf(receipt, sizeof receipt, "1 %s 60000 0 0 broker-a 0 1", harness_field(&q->answer->cmd, "popTime"));
+	harness_assert_answer(harness_ask(q, MQ_ACK_MESSAGE, "consumerGroup", "cg", "topic", "Late", "queueId", "0", "offset", "1", "extraInfo",
+					  receipt, NULL),
+			      MQ_SUCCESS, NULL);
+	harness_assert_answer(harness_answer(p, waits), MQ_FLUSH_DISK_TIMEOUT, NULL);
+	harness_assert_answer(harness_answer(p, does_not), MQ_SUCCESS, NULL);
+	gate_open(gate_sync_);
+
+	assert_int_equal(records_of(pull(p, "%DLQ%late", "0", "1"), records, 8), 1);
+	assert_slice(records[0].body, "comes again");
+	assert_int_equal(records_of(pull(p, "LateHalf", "0", "1"), records, 8), 1);
+	assert_slice(records[0].body, "committed");
+	harness_close(p);
+	harness_close(q);
 }
 
 static int start_with_slow_write(void **state)
@@ -411,6 +477,7 @@ int main(void)
 	const struct CMUnitTest alone[] = {
 		cmocka_unit_test_setup_teardown(ten_thousand_idle_clients_fit_into_64_MiB, start_daemon, stop_daemon),
 		cmocka_unit_test_setup_teardown(a_send_that_the_disk_does_not_have_in_time_is_told_so, start_with_slow_sync, end_gated),
+		cmocka_unit_test_setup_teardown(what_is_no_send_is_done_when_the_disk_is_late, start_with_slow_sync, end_gated),
 		cmocka_unit_test_setup_teardown(while_a_write_hangs_sends_are_refused_and_the_rest_is_served, start_with_slow_write, end_gated),
 	};
 
