@@ -23,7 +23,9 @@ int store_sync(struct store *s)
 				strerror(-r));
 		return -EIO;
 	}
+	atomic_store_explicit(&s->sync_began_ms, mq_mono_ms(s->cfg.clock), memory_order_relaxed);
 	rocksdb_flush_wal(s->db, 1, &text);
+	atomic_store_explicit(&s->sync_began_ms, 0, memory_order_relaxed);
 	if (text) {
 		/* The kernel may have dropped the pages: trying again would succeed and prove nothing. */
 		atomic_store(&s->is_poisoned, true);

@@ -1,7 +1,7 @@
 /* What the files of storage/ share. Daemons include store.h only.
  *
  * Locks, in the order in which they may be taken: append_lock, offsets_lock, queues_lock, spares_lock, then any of the small ones
- * (pending_lock, flush_lock, sync_lock, state_lock, jobs_lock, due_lock), which are never held while another is taken. */
+ * (pending_lock, flush_lock, sync_lock, state_lock, a job_pool's, due_lock), which are never held while another is taken. */
 #pragma once
 
 #include <pthread.h>
@@ -82,6 +82,15 @@ struct compaction {
 	struct store *store;  /* borrowed */
 };
 
+struct job_pool {
+	pthread_mutex_t lock; /* protects the next three */
+	pthread_cond_t cond;
+	STAILQ_HEAD(, store_job) jobs;
+	bool stops;
+	pthread_t *threads; /* owned */
+	unsigned n_threads;
+};
+
 struct store {
 	struct store_config cfg; /* path owned */
 	int dir_fd, lock_fd, durable_fd;
@@ -132,6 +141,7 @@ struct store {
 	TAILQ_HEAD(, offset_row) dirty_offsets;
 
 	_Atomic int64_t write_began_ms; /* monotonic; 0: no write is under way */
+	_Atomic int64_t sync_began_ms;  /* the same of a sync */
 
 	pthread_mutex_t flush_lock; /* protects the next three, and what turns in flush_wait say of waiting */
 	pthread_cond_t flush_cond;
@@ -147,16 +157,12 @@ struct store {
 	pthread_mutex_t retain_lock; /* one retention pass at a time, and no family is freed during it; before append_lock */
 	uint64_t min_moved_at;       /* retain_lock: sequence number of the last row that moved a minimum */
 
-	pthread_mutex_t jobs_lock; /* protects the next two */
-	pthread_cond_t jobs_cond;
-	STAILQ_HEAD(, store_job) jobs;
-	bool readers_stop;
+	struct job_pool readers, changers; /* changers: one */
 
 	struct compaction compaction; /* of the shared families, one at a time */
 	_Atomic bool is_compacting;
 
-	pthread_t flusher, keeper, *readers;
-	unsigned n_readers;
+	pthread_t flusher, keeper;
 	bool has_flusher, has_keeper;
 	_Atomic uint64_t flusher_progress, keeper_progress;
 
@@ -316,8 +322,12 @@ void family_bury(struct store *s, struct store_family *f);
 rocksdb_iterator_t *read_iterator(struct store *s, struct store_queue *q, const rocksdb_readoptions_t *options);
 /* Turns an iterator's error into 0, STORE_WOULD_BLOCK or -EIO. */
 int read_status(rocksdb_iterator_t *it);
-int readers_start(struct store *s) _must_check_;
-void readers_stop(struct store *s);
+
+/* ---- jobs.c ---- */
+void job_pool_init(struct job_pool *p);
+void job_pool_done(struct job_pool *p);
+int job_pool_start(struct job_pool *p, const char *name, unsigned n) _must_check_; /* after a failure, too, it is stopped */
+void job_pool_stop(struct job_pool *p); /* runs what is there; nothing is submitted any more */
 
 /* ---- index.c ---- */
 void index_put(rocksdb_writebatch_t *batch, struct store *s, const struct store_record *r);

@@ -159,6 +159,13 @@ int64_t store_write_age_ms(struct store *s)
 	return began_ms > 0 ? mq_mono_ms(s->cfg.clock) - began_ms : 0;
 }
 
+int64_t store_sync_age_ms(struct store *s)
+{
+	int64_t began_ms = atomic_load_explicit(&s->sync_began_ms, memory_order_relaxed);
+
+	return began_ms > 0 ? mq_mono_ms(s->cfg.clock) - began_ms : -1;
+}
+
 /* ---- threads ---- */
 
 void store_cond_init(pthread_cond_t *cond)
@@ -467,11 +474,11 @@ static struct store *store_free(struct store *s)
 	pthread_mutex_destroy(&s->sync_lock);
 	pthread_mutex_destroy(&s->keeper_lock);
 	pthread_mutex_destroy(&s->retain_lock);
-	pthread_mutex_destroy(&s->jobs_lock);
+	job_pool_done(&s->readers);
+	job_pool_done(&s->changers);
 	pthread_rwlock_destroy(&s->queues_lock);
 	pthread_cond_destroy(&s->flush_cond);
 	pthread_cond_destroy(&s->keeper_cond);
-	pthread_cond_destroy(&s->jobs_cond);
 	free((char *)s->cfg.path);
 	free(s);
 	return NULL;
@@ -503,10 +510,10 @@ static struct store *store_new(const struct store_config *cfg)
 	pthread_mutex_init(&s->sync_lock, NULL);
 	pthread_mutex_init(&s->keeper_lock, NULL);
 	pthread_mutex_init(&s->retain_lock, NULL);
-	pthread_mutex_init(&s->jobs_lock, NULL);
+	job_pool_init(&s->readers);
+	job_pool_init(&s->changers);
 	store_cond_init(&s->flush_cond);
 	store_cond_init(&s->keeper_cond);
-	store_cond_init(&s->jobs_cond);
 	/* Loops read all the time: the rare writer must get its turn. */
 	pthread_rwlockattr_init(&attr);
 	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -521,7 +528,6 @@ static struct store *store_new(const struct store_config *cfg)
 	STAILQ_INIT(&s->spares);
 	STAILQ_INIT(&s->dead);
 	STAILQ_INIT(&s->flush_wait);
-	STAILQ_INIT(&s->jobs);
 	TAILQ_INIT(&s->dirty_offsets);
 	if (!s->cfg.path)
 		return store_free(s);
@@ -581,7 +587,9 @@ int store_open(struct store **ret, const struct store_config *cfg, struct mq_err
 	if (r == 0)
 		r = keeper_start(s);
 	if (r == 0)
-		r = readers_start(s);
+		r = job_pool_start(&s->readers, "mq-reader", s->cfg.n_readers > 0 ? s->cfg.n_readers : 1);
+	if (r == 0)
+		r = job_pool_start(&s->changers, "mq-changer", 1);
 	if (r < 0) {
 		store_close(TAKE(s));
 		return mq_error_set(err, r, "cannot start the store's threads: %s", strerror(-r));
@@ -595,7 +603,8 @@ struct store *store_close(struct store *s)
 	if (!s)
 		return NULL;
 	rocksdb_disable_manual_compaction(s->db); /* retention's, which a reader may be at */
-	readers_stop(s);
+	job_pool_stop(&s->readers);
+	job_pool_stop(&s->changers);
 	/* The keeper makes the families that parked ops wait for, so it goes on until there are none. */
 	keeper_stop(s);
 	(void)offsets_flush(s); /* refused when the store failed or is full: the last second of offsets is lost, as in a crash */

@@ -216,6 +216,8 @@ void store_commit(struct store *store, struct store_turn *turn);
 bool store_turn_each_waiting(struct store *store, struct store_turn *turn, void (*each)(struct store_op *op));
 /* How long the write to the database that is under way has taken so far, in ms; 0 when there is none. Any thread. */
 int64_t store_write_age_ms(struct store *store);
+/* The same of a sync of the log; -1 when there is none. */
+int64_t store_sync_age_ms(struct store *store);
 
 /* ---- Reading ---- */
 
@@ -277,6 +279,9 @@ struct store_job {
 	void (*run)(struct store_job *job);
 };
 void store_submit(struct store *store, struct store_job *job);
+/* Work that writes metadata rows, on a thread of its own, in the order in which it comes. It may wait for the disk, and nobody who reads waits
+ * with it. Else as store_submit(). */
+void store_submit_change(struct store *store, struct store_job *job);
 
 /* ---- Consumer offsets: in memory, logged with the next batch or within a second, at latest on close ---- */
 
@@ -320,6 +325,7 @@ struct store_stats {
 };
 void store_stats(struct store *store, struct store_stats *ret);
 
-/* Work done so far by flusher and keeper, for the watchdog: they advance at least once a second while healthy. */
+/* Work done so far by flusher and keeper, for the watchdog: they advance at least once a second while healthy. The flusher stands still while a
+ * sync is under way (store_sync_age_ms). */
 uint64_t store_flusher_progress(const struct store *store);
 uint64_t store_keeper_progress(const struct store *store);

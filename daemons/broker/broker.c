@@ -32,6 +32,7 @@
 #include "libmq/net/listener.h"
 
 enum {
+	SYNC_SHOWN_MS = 1000, /* a sync that takes longer is told in the status */
 	AUTO_LOOPS_MAX = 4,
 	SAMPLE_PERIOD_MS = 10000, /* statistics, expired clients */
 	AHEAD_SHARE = 8,          /* one in so many of storeMemoryBytes is for what is read ahead */
@@ -309,7 +310,9 @@ bool broker_is_alive(struct broker *b)
 
 	uint64_t schedule = schedule_progress(b->schedule);
 
-	is_alive &= flusher != b->seen_flusher && keeper != b->seen_keeper && schedule != b->seen_schedule;
+	/* A disk that does not come back is not cured by a restart, which would wait for it as well. */
+	is_alive &= flusher != b->seen_flusher || store_sync_age_ms(b->store) >= 0;
+	is_alive &= keeper != b->seen_keeper && schedule != b->seen_schedule;
 	b->seen_schedule = schedule;
 	b->seen_flusher = flusher;
 	b->seen_keeper = keeper;
@@ -332,6 +335,10 @@ void broker_status(struct broker *b, char *ret, size_t size)
 			      "registered with %u of %u NameServers", n_ok, n_total);
 	if (n >= (int)size)
 		return;
+	if (store_state(b->store) == STORE_WRITABLE && store_sync_age_ms(b->store) > SYNC_SHOWN_MS) {
+		snprintf(ret + n, size - (size_t)n, ", a sync of the disk has taken %" PRIi64 " ms so far", store_sync_age_ms(b->store));
+		return;
+	}
 	if (store_state(b->store) == STORE_WRITABLE) {
 		snprintf(ret + n, size - (size_t)n, ", store writable");
 		return;

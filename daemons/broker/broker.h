@@ -122,6 +122,8 @@ bool broker_is_busy(const struct broker_loop *bl);
 
 /* Runs work(arg) on a store reader thread, then done(arg) on the connection's loop. -ENOMEM. For requests that may read the disk. */
 int broker_offload(struct broker *b, struct mq_conn *conn, void (*work)(void *arg), void (*done)(void *arg), void *arg) _must_check_;
+/* The same on the store's thread for changes of metadata, each of which may wait for the disk. */
+int broker_offload_change(struct broker *b, struct mq_conn *conn, void (*work)(void *arg), void (*done)(void *arg), void *arg) _must_check_;
 
 /* Wakes the pulls that wait for a queue of a topic that was deleted, on their loops. Any thread; without memory they wait on, and see it
  * when their time is over. */

@@ -27,10 +27,15 @@ struct heartbeat_result {
 /* HEART_BEAT: registers what the body says for the connection; pushes NOTIFY_CONSUMER_IDS_CHANGED (40) to every member
  * of a group that changed, the caller's connection included and before its answer. Logs, once, when members of a group begin
  * to differ in what they subscribe to; with strictSubscription refuses the one that differs: -EPERM, when everything else in
- * the heartbeat is done. -EBADMSG, and -ENOBUFS over a bound, with a sentence; store errors of groups and retry topics made on
- * the way. The connection's thread. */
-int clients_heartbeat(struct clients *c, struct mq_conn *conn, const struct mq_command *cmd, struct heartbeat_result *ret,
-		      struct mq_error *err) _must_check_;
+ * the heartbeat is done. -EBADMSG, and -ENOBUFS over a bound, with a sentence. The connection's thread.
+ *
+ * Groups and their retry topics that are not there are made by clients_prepare(): -EAGAIN when that is wanted first, and nothing is
+ * done. After it say `is_prepared`: a group that is not there then is passed over, as one that may not be made. */
+int clients_heartbeat(struct clients *c, struct mq_conn *conn, const struct mq_command *cmd, bool is_prepared,
+		      struct heartbeat_result *ret, struct mq_error *err) _must_check_;
+/* Makes what a heartbeat needs, which may wait for the disk. 0, also when something may not be made; -EBADMSG, of which clients_heartbeat()
+ * tells more; errors of the store. Any thread. */
+int clients_prepare(struct clients *c, const struct mq_command *cmd) _must_check_;
 /* UNREGISTER_CLIENT. Empty slices: not in that role. */
 void clients_unregister(struct clients *c, struct mq_conn *conn, struct mq_slice producer_group, struct mq_slice consumer_group);
 /* The connection is gone. Its loop's thread. */

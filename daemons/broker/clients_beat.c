@@ -129,8 +129,21 @@ static bool beat_has_order_topic(struct clients *c, struct subscribed *subs)
 	return false;
 }
 
-/* The group and its retry topic, made when they are not there. 1 when the group may not be made: upstream skips it
- * silently. */
+/* Are the group and its retry topic there? 1: no, but they can be made; -ENOENT: they cannot. */
+static int beat_look(struct clients *c, struct mq_slice name)
+{
+	char buffer[RETRY_TOPIC_BUFFER];
+	struct mq_slice topic = retry_topic(RETRY_PREFIX, name, buffer);
+	struct group group;
+
+	if (topic.n == 0)
+		return -ENOENT;
+	if (groups_find(c->broker->groups, name, &group) < 0)
+		return groups_may_create(c->broker->groups, name) ? 1 : -ENOENT;
+	return topics_get(c->broker->topics, topic, &(struct topic){}) == 0 ? 0 : 1;
+}
+
+/* Makes them. Upstream passes silently over a group that may not be made. */
 static int beat_prepare(struct clients *c, const struct saying *said)
 {
 	struct mq_slice name = said->consumer.group, topic;
@@ -138,11 +151,27 @@ static int beat_prepare(struct clients *c, const struct saying *said)
 	struct group group;
 	int r;
 
-	r = groups_get(c->broker->groups, name, &group);
-	if (r < 0)
-		return r == -ENOENT ? 1 : r;
 	topic = retry_topic(RETRY_PREFIX, name, buffer);
-	return topic.n == 0 ? 1 : topics_create_retry(c->broker->topics, topic, group.retry_queues, beat_has_order_topic(c, said->subs));
+	r = topic.n > 0 ? groups_get(c->broker->groups, name, &group) : -ENOENT;
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	return topics_create_retry(c->broker->topics, topic, group.retry_queues, beat_has_order_topic(c, said->subs));
+}
+
+static bool beat_is_rejected(struct clients *c, const struct mq_heartbeat_consumer *consumer)
+{
+	return consumer->type == MQ_CONSUME_ACTIVELY && config_get(&c->broker->config, rejectPullConsumerEnable);
+}
+
+static bool beat_wants_making(struct clients *c, const struct beat *b)
+{
+	struct mq_heartbeat_consumer consumer;
+
+	MQ_JSON_EACH(node, b->body.consumers)
+		if (mq_heartbeat_consumer_read(node, &consumer, NULL) == 0 && !beat_is_rejected(c, &consumer) &&
+		    beat_look(c, consumer.group) == 1)
+			return true;
+	return false;
 }
 
 static int beat_consumer(struct clients *c, struct beat *b, const struct mq_json_node *node, struct mq_error *err)
@@ -153,13 +182,13 @@ static int beat_consumer(struct clients *c, struct beat *b, const struct mq_json
 	r = mq_heartbeat_consumer_read(node, &said.consumer, err);
 	if (r < 0)
 		return r;
-	if (said.consumer.type == MQ_CONSUME_ACTIVELY && config_get(&c->broker->config, rejectPullConsumerEnable))
+	if (beat_is_rejected(c, &said.consumer))
 		return 0;
 	r = subs_read(c->broker, said.consumer.subscriptions, &said.subs, err);
+	if (r == 0 && beat_look(c, said.consumer.group) != 0)
+		return 0;
 	if (r == 0)
 		r = sub_set_new(&said.set, said.subs);
-	if (r == 0)
-		r = beat_prepare(c, &said);
 	if (r == 0) {
 		pthread_rwlock_wrlock(&c->lock);
 		r = beat_consumer_locked(c, b, &said, err);
@@ -219,8 +248,33 @@ static int beat_read(struct mq_json **ret_doc, const struct mq_command *cmd, str
 	return r == 0 || r == -ENOMEM ? r : -EBADMSG;
 }
 
-int clients_heartbeat(struct clients *c, struct mq_conn *conn, const struct mq_command *cmd, struct heartbeat_result *ret,
-		      struct mq_error *err)
+int clients_prepare(struct clients *c, const struct mq_command *cmd)
+{
+	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
+	struct mq_heartbeat body;
+	int r;
+
+	r = beat_read(&doc, cmd, &body, NULL);
+	if (r < 0)
+		return r;
+	MQ_JSON_EACH(node, body.consumers) {
+		_cleanup_(saying_done) struct saying said = {};
+
+		r = mq_heartbeat_consumer_read(node, &said.consumer, NULL);
+		if (r == 0 && beat_is_rejected(c, &said.consumer))
+			continue;
+		if (r == 0)
+			r = subs_read(c->broker, said.consumer.subscriptions, &said.subs, NULL);
+		if (r == 0)
+			r = beat_prepare(c, &said);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int clients_heartbeat(struct clients *c, struct mq_conn *conn, const struct mq_command *cmd, bool is_prepared,
+		      struct heartbeat_result *ret, struct mq_error *err)
 {
 	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
 	struct beat b = { .conn = conn,
@@ -235,6 +289,8 @@ int clients_heartbeat(struct clients *c, struct mq_conn *conn, const struct mq_c
 	r = beat_read(&doc, cmd, &b.body, err);
 	if (r < 0)
 		return r;
+	if (!is_prepared && beat_wants_making(c, &b))
+		return -EAGAIN;
 	MQ_JSON_EACH(node, b.body.consumers) {
 		r = beat_consumer(c, &b, node, err);
 		is_refused |= r == -EPERM; /* the client's other groups are not concerned */

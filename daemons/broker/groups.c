@@ -230,7 +230,7 @@ static int groups_change(struct groups *g, struct mq_slice name, const struct mq
 	return 0;
 }
 
-static bool groups_may_create(struct groups *g, struct mq_slice name)
+bool groups_may_create(struct groups *g, struct mq_slice name)
 {
 	return topics_check_name(name, true, NULL) == 0 &&
 	       (config_get(&g->broker->config, autoCreateSubscriptionGroup) ||

@@ -24,6 +24,8 @@ struct groups *groups_free(struct groups *g);
 /* The group, created with defaults on first use when allowed (autoCreateSubscriptionGroup, CID_RMQ_SYS_). -ENOENT:
  * code 26. Others: store errors. */
 int groups_get(struct groups *g, struct mq_slice name, struct group *ret);
+/* May a group of this name be created so? */
+bool groups_may_create(struct groups *g, struct mq_slice name);
 /* Without creating. */
 int groups_find(struct groups *g, struct mq_slice name, struct group *ret);
 /* Code 200: body SubscriptionGroupConfig. -EINVAL with the text in *err for a bad name (code 29), -EBADMSG for anything

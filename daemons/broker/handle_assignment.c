@@ -6,6 +6,7 @@
 
 #include "daemons/broker/assignment.h"
 #include "daemons/broker/broker.h"
+#include "daemons/broker/change.h"
 #include "daemons/broker/clients.h"
 #include "daemons/broker/groups.h"
 #include "daemons/broker/handlers.h"
@@ -148,6 +149,32 @@ int handle_query_assignment(struct mq_request *req)
 
 /* ---- 401 ---- */
 
+/* 1: no such group. The body is read again: what it was read into did not outlive the handler. */
+static int set_mode_make(struct mq_request *req, struct mq_error *err)
+{
+	struct broker *b = req->server;
+	_cleanup_(mq_json_freep) struct mq_json *doc = NULL;
+	struct mq_mode_setting setting;
+	struct group group;
+	int r = body_parse(req, &doc, err);
+
+	if (r == 0)
+		r = mq_mode_setting_read(mq_json_root(doc), &setting, err);
+	if (r < 0)
+		return r;
+	r = groups_get(b->groups, setting.group, &group);
+	if (r == -ENOENT)
+		return 1;
+	return r < 0 ? r : request_modes_set(b->request_modes, &setting);
+}
+
+static int set_mode_made(struct mq_request *req, int r, const struct mq_error *err)
+{
+	if (r == 1)
+		return mq_reply_code(req, MQ_SUBSCRIPTION_GROUP_NOT_EXIST, "subscription group does not exist");
+	return r < 0 ? r : mq_reply_ok(req);
+}
+
 int handle_set_message_request_mode(struct mq_request *req)
 {
 	struct broker *b = req->server;
@@ -155,7 +182,6 @@ int handle_set_message_request_mode(struct mq_request *req)
 	struct mq_mode_setting setting;
 	struct mq_error err = {};
 	struct topic topic;
-	struct group group;
 	int r = body_parse(req, &doc, &err);
 
 	if (r == 0)
@@ -166,12 +192,7 @@ int handle_set_message_request_mode(struct mq_request *req)
 		return mq_reply_code(req, MQ_NO_PERMISSION, "retry topic is not allowed to set mode");
 	if (topics_get(b->topics, setting.topic, &topic) < 0)
 		return mq_reply_code(req, MQ_TOPIC_NOT_EXIST, "topic[%.*s] not exist", MQ_FMT(setting.topic));
-	r = groups_get(b->groups, setting.group, &group);
-	if (r == -ENOENT)
-		return mq_reply_code(req, MQ_SUBSCRIPTION_GROUP_NOT_EXIST, "subscription group does not exist");
-	if (r == 0)
-		r = request_modes_set(b->request_modes, &setting);
-	return r < 0 ? r : mq_reply_ok(req);
+	return broker_change(req, set_mode_make, set_mode_made);
 }
 
 /* ---- 402 ---- */

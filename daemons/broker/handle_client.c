@@ -3,6 +3,7 @@
 #include <event2/buffer.h>
 
 #include "daemons/broker/broker.h"
+#include "daemons/broker/change.h"
 #include "daemons/broker/clients.h"
 #include "daemons/broker/filter_sql.h"
 #include "daemons/broker/handlers.h"
@@ -11,7 +12,16 @@
 #include "libmq/wire/body_heartbeat.h"
 #include "libmq/wire/codes.h"
 
-int handle_heart_beat(struct mq_request *req)
+static int heart_beat_prepare(struct mq_request *req, struct mq_error *err)
+{
+	struct broker *b = req->server;
+
+	return clients_prepare(b->clients, &req->cmd);
+}
+
+static int heart_beat_prepared(struct mq_request *req, int prepared, const struct mq_error *prepare_err);
+
+static int heart_beat(struct mq_request *req, bool is_prepared)
 {
 	struct broker *b = req->server;
 	struct heartbeat_result result;
@@ -19,7 +29,9 @@ int handle_heart_beat(struct mq_request *req)
 	struct mq_error err = {};
 	int r;
 
-	r = clients_heartbeat(b->clients, req->conn, &req->cmd, &result, &err);
+	r = clients_heartbeat(b->clients, req->conn, &req->cmd, is_prepared, &result, &err);
+	if (r == -EAGAIN)
+		return broker_change(req, heart_beat_prepare, heart_beat_prepared);
 	if (r == -EBADMSG)
 		return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", err.text);
 	if (r == -ENOBUFS)
@@ -32,6 +44,19 @@ int handle_heart_beat(struct mq_request *req)
 	mq_command_add(&answer, "IS_SUPPORT_HEART_BEAT_V2", MQ_SLICE("true"));
 	mq_command_add(&answer, "IS_SUB_CHANGE", result.sub_changed ? MQ_SLICE("true") : MQ_SLICE("false"));
 	return mq_reply(req, &answer, NULL);
+}
+
+/* The connection may have gone meanwhile: nobody would take it out of its groups again. */
+static int heart_beat_prepared(struct mq_request *req, int prepared, const struct mq_error *prepare_err)
+{
+	if (!mq_conn_is_open(req->conn))
+		return mq_reply_none(req);
+	return prepared < 0 && prepared != -EBADMSG ? prepared : heart_beat(req, true);
+}
+
+int handle_heart_beat(struct mq_request *req)
+{
+	return heart_beat(req, false);
 }
 
 #define UNREGISTER_CLIENT_FIELDS(X)                                 \

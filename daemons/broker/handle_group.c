@@ -3,6 +3,7 @@
 #include <event2/buffer.h>
 
 #include "daemons/broker/broker.h"
+#include "daemons/broker/change.h"
 #include "daemons/broker/clients.h"
 #include "daemons/broker/groups.h"
 #include "daemons/broker/handlers.h"
@@ -17,20 +18,27 @@ enum { GROUP_PAGE_MAX = 2000 }; /* splitMetadataSize */
 
 /* ---- 200, 207, 352 ---- */
 
-int handle_update_and_create_subscriptiongroup(struct mq_request *req)
+static int update_group_make(struct mq_request *req, struct mq_error *err)
 {
 	struct broker *b = req->server;
-	struct mq_error err = {};
-	int r;
 
+	return groups_update(b->groups, req->cmd.body, err);
+}
+
+static int update_group_made(struct mq_request *req, int r, const struct mq_error *err)
+{
+	if (r == -EINVAL)
+		return mq_reply_code(req, MQ_INVALID_PARAMETER, "%s", err->text);
+	if (r == -EBADMSG)
+		return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", err->text);
+	return r < 0 ? r : mq_reply_ok(req);
+}
+
+int handle_update_and_create_subscriptiongroup(struct mq_request *req)
+{
 	if (!req->cmd.body.p)
 		return mq_reply_code(req, MQ_SYSTEM_ERROR, "the request has no body");
-	r = groups_update(b->groups, req->cmd.body, &err);
-	if (r == -EINVAL)
-		return mq_reply_code(req, MQ_INVALID_PARAMETER, "%s", err.text);
-	if (r == -EBADMSG)
-		return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", err.text);
-	return r < 0 ? r : mq_reply_ok(req);
+	return broker_change(req, update_group_make, update_group_made);
 }
 
 /* removeOffset is what 4.9 calls cleanOffset. */
@@ -40,17 +48,14 @@ int handle_update_and_create_subscriptiongroup(struct mq_request *req)
 	X(bool,  remove_offset, "removeOffset", OPTIONAL)
 MQ_HEADER(delete_group, DELETE_GROUP_FIELDS)
 
-int handle_delete_subscriptiongroup(struct mq_request *req)
+static int delete_group_make(struct mq_request *req, struct mq_error *err)
 {
 	struct broker *b = req->server;
 	struct delete_group_header h = {};
-	struct mq_error err = {};
-	int r;
+	int r = delete_group_header_decode(&h, &req->cmd, err);
 
-	if (delete_group_header_decode(&h, &req->cmd, &err) < 0)
-		return reply_bad_header(req, &err);
-	if (h.group.n == 0) /* no name must not come to mean all of them */
-		return mq_reply_code(req, MQ_INVALID_PARAMETER, "The specified group is blank.");
+	if (r < 0)
+		return r;
 	r = groups_delete(b->groups, h.group);
 	if (r == 0 && (h.clean_offset || h.remove_offset))
 		r = store_offset_delete(b->store, h.group, (struct mq_slice){});
@@ -58,33 +63,70 @@ int handle_delete_subscriptiongroup(struct mq_request *req)
 	pulled_forget(b->resets, h.group, (struct mq_slice){});
 	pop_orders_forget(b->pop_orders, (struct mq_slice){}, h.group);
 	pop_inflight_forget(b->pop_inflight, (struct mq_slice){}, h.group);
+	return r;
+}
+
+static int delete_group_made(struct mq_request *req, int r, const struct mq_error *err)
+{
 	return r < 0 ? r : mq_reply_ok(req);
+}
+
+int handle_delete_subscriptiongroup(struct mq_request *req)
+{
+	struct delete_group_header h = {};
+	struct mq_error err = {};
+
+	if (delete_group_header_decode(&h, &req->cmd, &err) < 0)
+		return reply_bad_header(req, &err);
+	if (h.group.n == 0) /* no name must not come to mean all of them */
+		return mq_reply_code(req, MQ_INVALID_PARAMETER, "The specified group is blank.");
+	return broker_change(req, delete_group_make, delete_group_made);
 }
 
 #define GROUP_FIELDS(X) X(slice, group, "group", REQUIRED)
 MQ_HEADER(group, GROUP_FIELDS)
 
-int handle_get_subscriptiongroup_config(struct mq_request *req)
+/* An unknown group is made. */
+static int get_group_make(struct mq_request *req, struct mq_error *err)
 {
 	struct broker *b = req->server;
 	struct group_header h = {};
-	struct mq_error err = {};
-	struct evbuffer *body;
 	struct group group;
-	int r;
+	int r = group_header_decode(&h, &req->cmd, err);
 
-	if (group_header_decode(&h, &req->cmd, &err) < 0)
-		return reply_bad_header(req, &err);
-	body = evbuffer_new();
+	return r < 0 ? r : groups_get(b->groups, h.group, &group);
+}
+
+static int get_group_answer(struct mq_request *req, int r, const struct mq_error *err)
+{
+	struct broker *b = req->server;
+	struct group_header h = {};
+	struct evbuffer *body = evbuffer_new();
+
 	if (!body)
 		return -ENOMEM;
-	r = groups_get(b->groups, h.group, &group);
+	if (r == 0)
+		r = group_header_decode(&h, &req->cmd, NULL);
 	if (r == 0)
 		r = groups_encode(b->groups, h.group, body);
 	if (r != -ENOENT)
 		return reply_body(req, body, r);
 	evbuffer_free(body);
 	return mq_reply_code(req, MQ_SUBSCRIPTION_GROUP_NOT_EXIST, "No group in this broker");
+}
+
+int handle_get_subscriptiongroup_config(struct mq_request *req)
+{
+	struct broker *b = req->server;
+	struct group_header h = {};
+	struct mq_error err = {};
+	struct group group;
+
+	if (group_header_decode(&h, &req->cmd, &err) < 0)
+		return reply_bad_header(req, &err);
+	if (groups_find(b->groups, h.group, &group) == 0)
+		return get_group_answer(req, 0, &err);
+	return broker_change(req, get_group_make, get_group_answer);
 }
 
 /* ---- 201 ---- */

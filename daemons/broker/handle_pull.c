@@ -198,7 +198,7 @@ static int pull_check_topic(struct pull *p)
 	return r <= 0 ? r : pull_check_subscription(p);
 }
 
-/* An unknown group is made at its first pull: a row in the store, so on a reader. */
+/* An unknown group is made at its first pull: a row in the store, so on the thread for changes. */
 static void pull_make_group(void *arg)
 {
 	struct pull *p = arg;
@@ -247,7 +247,7 @@ int handle_pull_message(struct mq_request *req)
 				   "the broker[%s] for lite pull consumer is forbidden", b->config.brokerIP1);
 	if (groups_find(b->groups, h.group, &p->group) == 0)
 		return pull_check_topic(p);
-	r = broker_offload(b, req->conn, pull_make_group, pull_made_group, p);
+	r = broker_offload_change(b, req->conn, pull_make_group, pull_made_group, p);
 	if (r < 0) {
 		pull_free(p);
 		return r;

@@ -1,7 +1,7 @@
 /* SEND_MESSAGE (10), SEND_MESSAGE_V2 (310), SEND_BATCH_MESSAGE (320); reference: protocol/requests-broker.md sections 2.1, 2.2.
  * SEND_REPLY_MESSAGE (324, 325; section 2.4): pushed to the client that asked, then stored like a message.
  *
- * send_begin() checks what needs no writing; a topic or group that must be made first is made by a reader thread, so that the
+ * send_begin() checks what needs no writing; a topic or group that must be made first is made by the thread for changes, so that the
  * loop never waits for a metadata row. send.h says where a message goes from here. */
 #include <errno.h>
 #include <inttypes.h>
@@ -227,7 +227,7 @@ static int send_divert(struct send *s, const struct group *group, bool may_make)
 	return r;
 }
 
-/* On a reader thread: each change is a row in the store. */
+/* On the thread for changes: each is a row in the store. */
 static void send_make(void *arg)
 {
 	struct send *s = arg;
@@ -304,7 +304,7 @@ static int send_begin(struct mq_request *req, const struct send_header *h)
 	if (r == 0 && (!retry_group.p || (groups_find(b->groups, retry_group, &group) == 0 &&
 					  send_divert(s, &group, false) == 0)))
 		return send_check_queue(s);
-	r = broker_offload(b, req->conn, send_make, send_made, s);
+	r = broker_offload_change(b, req->conn, send_make, send_made, s);
 	if (r < 0) {
 		send_free(s);
 		return r;

@@ -2,7 +2,7 @@
  * section 6.
  *
  * back_prepare() finds the group, its topics and the message: on the loop when all of it is in
- * memory, else on a reader thread, which may also make what is missing. back_move() stores the
+ * memory, else on a reader thread, or on that for changes when something is to be made. back_move() stores the
  * message anew, back_committed() answers. The rules are in retry.c.
  *
  * The message as it was delivered stays where it is; the consumer's offset passes it once this is
@@ -44,6 +44,7 @@ struct back {
 	int64_t began_ns;
 
 	/* of back_prepare(): */
+	bool wants_change;	      /* a group or a topic is to be made */
 	int result;		      /* 0, STORE_WOULD_BLOCK, a negative errno, or BACK_ANSWERED */
 	int code;		      /* the answer, when result is BACK_ANSWERED */
 	char remark[BACK_REMARK_MAX]; /* "": none */
@@ -105,14 +106,20 @@ static int back_end(struct back *b, int r)
 
 /* ---- Finding ---- */
 
-/* A configuration or STORE_WOULD_BLOCK: making one is a row in the store, which is not for the
- * loop. */
+/* Making something is a row in the store, which is not for the loop. */
+static int back_wants_change(struct back *b)
+{
+	b->wants_change = true;
+	return STORE_WOULD_BLOCK;
+}
+
+/* A configuration or STORE_WOULD_BLOCK. */
 static int back_find_group(struct back *b, enum store_tier tier)
 {
 	int r = groups_find(b->broker->groups, b->h.group, &b->group);
 
 	if (r == -ENOENT && tier == STORE_MEMORY)
-		return STORE_WOULD_BLOCK;
+		return back_wants_change(b);
 	if (r == -ENOENT)
 		r = groups_get(b->broker->groups, b->h.group, &b->group);
 	if (r == -ENOENT)
@@ -134,7 +141,7 @@ static int back_find_topic(struct back *b, const char *prefix, int32_t queues, e
 		return back_refuse(b, MQ_SYSTEM_ERROR, "MESSAGE_ILLEGAL");
 	r = topics_get(topics, b->topic, ret);
 	if (r == -ENOENT && tier == STORE_MEMORY)
-		return STORE_WOULD_BLOCK;
+		return back_wants_change(b);
 	if (r == -ENOENT)
 		r = topics_create_retry(topics, b->topic, queues, false);
 	if (r == 0)
@@ -329,7 +336,8 @@ int handle_consumer_send_msg_back(struct mq_request *req)
 	b->result = back_prepare(b, STORE_MEMORY);
 	if (b->result != STORE_WOULD_BLOCK)
 		return back_found(b);
-	r = broker_offload(broker, req->conn, back_work, back_worked, b);
+	r = b->wants_change ? broker_offload_change(broker, req->conn, back_work, back_worked, b)
+			    : broker_offload(broker, req->conn, back_work, back_worked, b);
 	if (r < 0)
 		return back_end(b, r);
 	return MQ_REQUEST_PENDING;

@@ -1,9 +1,10 @@
-/* Topic administration (AdminBrokerProcessor; requests-broker.md 5.1). Deleting runs on a reader: it may take a while. */
+/* Topic administration (AdminBrokerProcessor; requests-broker.md 5.1). */
 #include <errno.h>
 #include <event2/buffer.h>
 #include <stdlib.h>
 
 #include "daemons/broker/broker.h"
+#include "daemons/broker/change.h"
 #include "daemons/broker/handlers.h"
 #include "daemons/broker/names.h"
 #include "daemons/broker/pop_inflight.h"
@@ -70,12 +71,36 @@ static int update_topic_settle(struct mq_request *req)
 	return r < 0 ? r : MQ_REQUEST_PENDING;
 }
 
+static int update_topic_make(struct mq_request *req, struct mq_error *err)
+{
+	struct broker *b = req->server;
+	struct update_topic_header h = {};
+	int r = update_topic_header_decode(&h, &req->cmd, err);
+
+	if (r < 0)
+		return r;
+	return topics_update(b->topics, h.topic,
+			     &(struct topic){ .read_queues = h.read_queues,
+					      .write_queues = h.write_queues,
+					      .perm = h.perm,
+					      .sys_flag = h.sys_flag,
+					      .is_order = h.is_order,
+					      .is_multi_tag = mq_slice_is(h.filter_type, "MULTI_TAG") },
+			     h.attributes, err);
+}
+
+static int update_topic_made(struct mq_request *req, int r, const struct mq_error *err)
+{
+	if (r == -EINVAL)
+		return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", err->text);
+	return r < 0 ? r : update_topic_settle(req);
+}
+
 int handle_update_and_create_topic(struct mq_request *req)
 {
 	struct broker *b = req->server;
 	struct update_topic_header h = {};
 	struct mq_error err = {};
-	int r;
 
 	if (update_topic_header_decode(&h, &req->cmd, &err) < 0)
 		return reply_bad_header(req, &err);
@@ -84,17 +109,7 @@ int handle_update_and_create_topic(struct mq_request *req)
 				     MQ_FMT(h.filter_type));
 	if (update_topic_check(b, &h, &err) < 0)
 		return mq_reply_code(req, MQ_INVALID_PARAMETER, "%s", err.text);
-	r = topics_update(b->topics, h.topic,
-			  &(struct topic){ .read_queues = h.read_queues,
-					   .write_queues = h.write_queues,
-					   .perm = h.perm,
-					   .sys_flag = h.sys_flag,
-					   .is_order = h.is_order,
-					   .is_multi_tag = mq_slice_is(h.filter_type, "MULTI_TAG") },
-			  h.attributes, &err);
-	if (r == -EINVAL)
-		return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", err.text);
-	return r < 0 ? r : update_topic_settle(req);
+	return broker_change(req, update_topic_make, update_topic_made);
 }
 
 /* ---- 21 ---- */
@@ -254,7 +269,7 @@ int handle_delete_topic_in_broker(struct mq_request *req)
 	if (!job)
 		return -ENOMEM;
 	*job = (struct delete_job){ .req = req, .topic = h.topic };
-	r = broker_offload(b, req->conn, delete_work, delete_done, job);
+	r = broker_offload_change(b, req->conn, delete_work, delete_done, job);
 	if (r == 0)
 		return MQ_REQUEST_PENDING;
 	free(job);

@@ -269,7 +269,7 @@ void broker_append(struct broker_loop *bl, struct broker_op *bop)
 	store_turn_add(&ts->all[ts->gathering].turn, &bop->op);
 }
 
-/* ---- Work for the readers ---- */
+/* ---- Work for the readers, and for the thread for changes ---- */
 
 struct offload {
 	struct store_job job;
@@ -300,8 +300,8 @@ static void offload_run(struct store_job *job)
 	atomic_fetch_sub(&b->n_posts_due, 1);
 }
 
-int broker_offload(struct broker *b, struct mq_conn *conn, void (*work)(void *arg), void (*done)(void *arg),
-		   void *arg)
+static int offload(struct broker *b, struct mq_conn *conn, void (*work)(void *arg), void (*done)(void *arg), void *arg,
+		   void (*submit)(struct store *store, struct store_job *job))
 {
 	struct offload *o = calloc(1, sizeof *o);
 
@@ -315,8 +315,19 @@ int broker_offload(struct broker *b, struct mq_conn *conn, void (*work)(void *ar
 	o->done = done;
 	o->arg = arg;
 	atomic_fetch_add(&b->n_posts_due, 1);
-	store_submit(b->store, &o->job);
+	submit(b->store, &o->job);
 	return 0;
+}
+
+int broker_offload(struct broker *b, struct mq_conn *conn, void (*work)(void *arg), void (*done)(void *arg),
+		   void *arg)
+{
+	return offload(b, conn, work, done, arg, store_submit);
+}
+
+int broker_offload_change(struct broker *b, struct mq_conn *conn, void (*work)(void *arg), void (*done)(void *arg), void *arg)
+{
+	return offload(b, conn, work, done, arg, store_submit_change);
 }
 
 /* ---- Topics that were deleted ---- */

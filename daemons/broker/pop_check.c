@@ -117,7 +117,7 @@ void pop_check_run(struct pop_check *c)
 		check_group(c);
 		return;
 	}
-	r = broker_offload(b, c->req->conn, check_make_group, check_made_group, c);
+	r = broker_offload_change(b, c->req->conn, check_make_group, check_made_group, c);
 	if (r < 0)
 		c->failed(c, r);
 }

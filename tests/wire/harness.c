@@ -201,7 +201,12 @@ static void child_exec(const struct harness_daemon *d)
 	snprintf(text, sizeof text, "%s/notify", d->directory);
 	setenv("NOTIFY_SOCKET", text, 1);
 	unsetenv("JOURNAL_STREAM");
-	unsetenv("WATCHDOG_USEC");
+	if (d->watchdog_us) {
+		setenv("WATCHDOG_USEC", d->watchdog_us, 1);
+		unsetenv("WATCHDOG_PID");
+	} else {
+		unsetenv("WATCHDOG_USEC");
+	}
 	for (unsigned i = 0; d->sets[i] && n + 3 < N_ELEMENTS(argv); i++) {
 		argv[n++] = "-o";
 		argv[n++] = d->sets[i];

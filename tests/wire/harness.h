@@ -28,6 +28,7 @@ struct harness_daemon {
 	int notify;           /* descriptor */
 	enum harness_program program;
 	char **sets;          /* owned; KEY=VALUE */
+	const char *watchdog_us; /* borrowed; WATCHDOG_USEC from the next start on, NULL: none */
 };
 
 /* Starts the daemon and returns when it said READY=1. `sets` is a NULL-terminated list of KEY=VALUE that win over the

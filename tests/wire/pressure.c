@@ -55,6 +55,7 @@ static void gate_open(const char *path)
 	assert_int_equal(unlink(path), 0);
 }
 
+/* Starts a daemon, or the one that was stopped, with the gates. */
 static void start_gated(const char *const *sets)
 {
 	const char *library = getenv("MQ_GATE"), *asan = getenv("ASAN_OPTIONS");
@@ -69,7 +70,10 @@ static void start_gated(const char *const *sets)
 	snprintf(options, sizeof options, "%s%sverify_asan_link_order=0", asan ? asan : "", asan ? ":" : "");
 	setenv("ASAN_OPTIONS", options, 1);
 	setenv("LD_PRELOAD", library, 1);
-	daemon_ = harness_start(HARNESS_BROKER, sets);
+	if (sets)
+		daemon_ = harness_start(HARNESS_BROKER, sets);
+	else
+		harness_restart(daemon_);
 	unsetenv("LD_PRELOAD");
 	if (asan)
 		setenv("ASAN_OPTIONS", asan, 1);
@@ -86,7 +90,8 @@ static int end_gated(void **state)
 
 static int start_with_slow_sync(void **state)
 {
-	static const char *const sets[] = { "flushDiskType=SYNC_FLUSH", "syncFlushTimeout=100ms", "ioThreads=1", NULL };
+	static const char *const sets[] = { "flushDiskType=SYNC_FLUSH", "syncFlushTimeout=100ms", "ioThreads=1", "recallMessageEnable=true",
+					    "brokerName=broker-a", NULL };
 
 	start_gated(sets);
 	return 0;
@@ -153,7 +158,7 @@ static void what_is_no_send_is_done_when_the_disk_is_late(void **state)
 {
 	struct harness_peer *p = harness_connect_tcp(daemon_), *q = harness_connect_tcp(daemon_);
 	static const char half[] = "TRAN_MSG\1true\2UNIQ_KEY\1U1\2PGROUP\1pg\2";
-	char locator[24], half_locator[24], half_offset[24], receipt[128], now[24];
+	char locator[24], half_locator[24], half_offset[24], receipt[128], handle[256], now[24];
 	struct mq_record records[8];
 	struct mq_command cmd;
 	int32_t waits, does_not;
@@ -168,6 +173,8 @@ static void what_is_no_send_is_done_when_the_disk_is_late(void **state)
 	set_field(&cmd, "f", "4");
 	snprintf(half_locator, sizeof half_locator, "%s", sent_locator(harness_call(p, &cmd)));
 	snprintf(half_offset, sizeof half_offset, "%s", harness_field(&p->answer->cmd, "queueOffset"));
+	snprintf(handle, sizeof handle, "%s",
+		 harness_field(send_message(p, "Late", "0", "UNIQ_KEY\1U2\2TIMER_DELAY_SEC\00160\2", "recalled"), "recallHandle"));
 
 	gate_close(gate_sync_);
 	harness_assert_answer(harness_ask(p, MQ_CONSUMER_SEND_MSG_BACK, "offset", locator, "group", "late", "delayLevel", "-1", NULL), MQ_SUCCESS,
@@ -179,6 +186,8 @@ static void what_is_no_send_is_done_when_the_disk_is_late(void **state)
 	harness_assert_answer(harness_ask(p, MQ_UPDATE_CONSUMER_OFFSET, "consumerGroup", "cg", "topic", "Late", "queueId", "0",
 					  "commitOffset", "1", NULL),
 			      MQ_SUCCESS, NULL);
+	harness_assert_answer(harness_ask(p, MQ_RECALL_MESSAGE, "producerGroup", "pg", "topic", "Late", "recallHandle", handle, NULL), MQ_SUCCESS,
+			      NULL);
 	/* Three turns are under way, so these two go into one. */
 	send_request(&cmd, "Late", "0", "", MQ_SLICE("waits"));
 	waits = harness_send(p, &cmd);
@@ -196,6 +205,9 @@ static void what_is_no_send_is_done_when_the_disk_is_late(void **state)
 			      MQ_SUCCESS, NULL);
 	harness_assert_answer(harness_answer(p, waits), MQ_FLUSH_DISK_TIMEOUT, NULL);
 	harness_assert_answer(harness_answer(p, does_not), MQ_SUCCESS, NULL);
+	harness_assert_answer(harness_ask(p, MQ_INVOKE_BROKER_TO_RESET_OFFSET, "topic", "Late", "group", "cg", "timestamp", "0", "isForce", "true",
+					  NULL),
+			      MQ_SUCCESS, NULL);
 	gate_open(gate_sync_);
 
 	assert_int_equal(records_of(pull(p, "%DLQ%late", "0", "1"), records, 8), 1);
@@ -204,6 +216,85 @@ static void what_is_no_send_is_done_when_the_disk_is_late(void **state)
 	assert_slice(records[0].body, "committed");
 	harness_close(p);
 	harness_close(q);
+}
+
+/* What makes or changes a topic or a group, each on a connection of its own; the next ones are of the same kind and wait behind them. */
+static unsigned ask_for_changes(struct harness_peer **ret)
+{
+	static const char group[] = "{\"groupName\":\"new-group\",\"consumeEnable\":true,\"retryQueueNums\":1,\"retryMaxTimes\":16}";
+	static const char beat[] =
+		"{\"clientID\":\"new\",\"consumerDataSet\":[{\"consumeFromWhere\":\"CONSUME_FROM_LAST_OFFSET\",\"consumeType\":\"CONSUME_PASSIVELY\","
+		"\"groupName\":\"beats\",\"messageModel\":\"CLUSTERING\",\"subscriptionDataSet\":[],\"unitMode\":false}],"
+		"\"producerDataSet\":[]}";
+	struct mq_command cmds[8];
+	unsigned n = 0;
+
+	send_request(&cmds[n++], "New", "0", "", MQ_SLICE("makes its topic"));
+	harness_request(&cmds[n++], MQ_UPDATE_AND_CREATE_TOPIC, "topic", "Made", "defaultTopic", "TBW102", "readQueueNums", "1", "writeQueueNums", "1",
+			"perm", "6", "topicFilterType", "SINGLE_TAG", NULL);
+	harness_request(&cmds[n], MQ_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, NULL);
+	cmds[n++].body = mq_slice_of(group);
+	harness_request(&cmds[n++], MQ_DELETE_SUBSCRIPTIONGROUP, "groupName", "goes", NULL);
+	harness_request(&cmds[n++], MQ_GET_SUBSCRIPTIONGROUP_CONFIG, "group", "looked-for", NULL);
+	pull_request(&cmds[n], "Beside", "0", "0", "4", "*");
+	set_field(&cmds[n++], "consumerGroup", "pulls");
+	harness_request(&cmds[n++], MQ_DELETE_TOPIC_IN_BROKER, "topic", "Goes", NULL);
+	harness_request(&cmds[n], MQ_HEART_BEAT, NULL);
+	cmds[n++].body = mq_slice_of(beat);
+	for (unsigned i = 0; i < n; i++) {
+		ret[i] = harness_connect_tcp(daemon_);
+		harness_send(ret[i], &cmds[i]);
+	}
+	return n;
+}
+
+/* Not on the loop, or all its connections would wait with it, and the watchdog bark; and not where pulls read the disk. */
+static void while_the_disk_stands_changes_wait_and_nobody_else_does(void **state)
+{
+	static const char beat[] = "{\"clientID\":\"old\",\"consumerDataSet\":[],\"producerDataSet\":[{\"groupName\":\"p\"}]}";
+	struct harness_peer *p = harness_connect_tcp(daemon_), *changes[8];
+	struct mq_command cmd;
+	unsigned n;
+
+	settle(p, "Beside");
+	settle(p, "Goes");
+	harness_assert_answer(harness_ask(p, MQ_GET_SUBSCRIPTIONGROUP_CONFIG, "group", "goes", NULL), MQ_SUCCESS, NULL);
+	gate_close(gate_sync_);
+	n = ask_for_changes(changes);
+	for (int i = 0; i < 3; i++) {
+		harness_request(&cmd, MQ_HEART_BEAT, NULL);
+		cmd.body = mq_slice_of(beat);
+		harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+		assert_int_equal(pull(p, "Beside", "0", "0")->code, MQ_SUCCESS);
+		/* Whatever may read the disk goes the same way. */
+		harness_assert_answer(harness_ask(p, MQ_SEARCH_OFFSET_BY_TIMESTAMP, "topic", "Beside", "queueId", "0", "timestamp", "0", NULL),
+				      MQ_SUCCESS, NULL);
+		harness_wait_notify(daemon_, "WATCHDOG=1");
+	}
+	for (unsigned i = 0; i < n; i++) {
+		struct pollfd answer = { .fd = changes[i]->fd, .events = POLLIN };
+
+		assert_int_equal(poll(&answer, 1, 0), 0); /* done when the disk has it */
+	}
+	gate_open(gate_sync_);
+	for (unsigned i = 0; i < n; i++) {
+		harness_assert_answer(harness_answer(changes[i], changes[i]->opaque), MQ_SUCCESS, i == 5 ? "FOUND" : NULL);
+		harness_close(changes[i]);
+	}
+	harness_assert_answer(harness_ask(p, MQ_GET_TOPIC_CONFIG, "topic", "Made", NULL), MQ_SUCCESS, NULL);
+	harness_assert_answer(harness_ask(p, MQ_GET_TOPIC_CONFIG, "topic", "%RETRY%beats", NULL), MQ_SUCCESS, NULL);
+	harness_assert_answer(harness_ask(p, MQ_GET_MAX_OFFSET, "topic", "New", "queueId", "0", NULL), MQ_SUCCESS, NULL);
+	assert_string_equal(harness_field(&p->answer->cmd, "offset"), "1");
+	harness_close(p);
+}
+
+static int start_watched(void **state)
+{
+	start_with_slow_sync(state);
+	harness_stop(daemon_);
+	daemon_->watchdog_us = "6000000"; /* four looks in it, and each wants signs of life that come every second */
+	start_gated(NULL);
+	return 0;
 }
 
 static int start_with_slow_write(void **state)
@@ -478,6 +569,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(ten_thousand_idle_clients_fit_into_64_MiB, start_daemon, stop_daemon),
 		cmocka_unit_test_setup_teardown(a_send_that_the_disk_does_not_have_in_time_is_told_so, start_with_slow_sync, end_gated),
 		cmocka_unit_test_setup_teardown(what_is_no_send_is_done_when_the_disk_is_late, start_with_slow_sync, end_gated),
+		cmocka_unit_test_setup_teardown(while_the_disk_stands_changes_wait_and_nobody_else_does, start_watched, end_gated),
 		cmocka_unit_test_setup_teardown(while_a_write_hangs_sends_are_refused_and_the_rest_is_served, start_with_slow_write, end_gated),
 	};
 

@@ -87,11 +87,17 @@ static int beat_error(struct clients_fixture *f, struct peer *p, const char *bod
 		      struct mq_error *err)
 {
 	struct mq_command cmd;
+	int r;
 
 	mq_command_request(&cmd, MQ_HEART_BEAT);
 	if (body)
 		cmd.body = mq_slice_of(body);
-	return clients_heartbeat(f->f->broker.clients, p->conn, &cmd, ret, err);
+	r = clients_heartbeat(f->f->broker.clients, p->conn, &cmd, false, ret, err);
+	if (r != -EAGAIN)
+		return r;
+	r = clients_prepare(f->f->broker.clients, &cmd);
+	assert_true(r == 0 || r == -EBADMSG);
+	return clients_heartbeat(f->f->broker.clients, p->conn, &cmd, true, ret, err);
 }
 
 static bool beat(struct clients_fixture *f, struct peer *p, const char *body)
