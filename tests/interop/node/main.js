@@ -144,8 +144,10 @@ async function delay() {
   await until('the later one', () => got.has('later') && got.has('a minute later'));
   const took = got.get('later').storeTimestamp - got.get('later').bornTimestamp;
   assert(took >= 5000, `it came after ${took} ms`);
-  assert.strictEqual([ ...got.keys() ][0], 'a minute later');
-  return [ ...got ].map(([ body, m ]) => `${body}: ${properties(m)}`).join('; ');
+  // On a busy machine both may be there before the consumer.
+  const stored = [ ...got ].sort((a, b) => a[1].storeTimestamp - b[1].storeTimestamp);
+  assert.strictEqual(stored[0][0], 'a minute later');
+  return stored.map(([ body, m ]) => `${body}: ${properties(m)}`).join('; ');
 }
 
 // Fails twice, then is consumed; and one that always fails becomes a dead letter.

@@ -290,7 +290,7 @@ public final class GrpcCases {
 		String topic = topic(w, "delay", 1, "DELAY"), group = group(w, "delay", false, 16);
 
 		try (SimpleConsumer c = consumer(group, topic, FilterExpression.SUB_ALL); Producer p = producer(topic)) {
-			long at = System.currentTimeMillis() + 6_000;
+			long at = System.currentTimeMillis() + 15_000; /* a busy machine recalls before that */
 			SendReceipt recalled = p.send(message(topic, "T", "recalled").setDeliveryTimestamp(at).build());
 
 			p.send(message(topic, "T", "later").setDeliveryTimestamp(at).build());
