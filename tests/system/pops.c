@@ -300,6 +300,7 @@ int main(int argc, char **argv)
 	if (!entries)
 		fail("no memory", "for the ledger");
 	signal(SIGPIPE, SIG_IGN);
+	setvbuf(stdout, NULL, _IOLBF, 0); /* faults are looked for while it runs */
 	sigaction(SIGTERM, &action, NULL);
 	while (!stops || (n_open > 0 && now_ms() <= until_ms)) {
 		if (!link_open(&l)) {
