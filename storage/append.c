@@ -67,6 +67,8 @@ void store_turn_add(struct store_turn *turn, struct store_op *op)
 {
 	op->turn = turn;
 	op->result = 0;
+	if (op->n_offset_puts > 0 && op->offset_order == 0)
+		op->offset_order = offsets_order();
 	for (unsigned i = 0; i < op->n_records; i++)
 		turn->bytes += op->records[i].n_head + op->records[i].body.n + op->records[i].tail.n;
 	turn->n_open++;
@@ -284,7 +286,7 @@ static void op_stage(struct store *s, struct round *r, struct store_op *op)
 	for (unsigned i = 0; i < op->n_records; i++)
 		record_stage(s, r, &op->records[i]);
 	for (unsigned i = 0; i < op->n_offset_puts; i++)
-		offsets_stage(s->batch, s, &op->offset_puts[i]);
+		offsets_stage(s->batch, s, &op->offset_puts[i], op->offset_order);
 	if (op->take_half >= 0) {
 		half_delete(s->batch, s, op->take_half);
 		r->taken[r->n_taken++] = op->take_half;
@@ -416,7 +418,7 @@ static void round_run(struct store *s, struct round *r)
 
 		STAILQ_REMOVE_HEAD(&r->staged, stage_link);
 		for (unsigned i = 0; op_result == 0 && i < op->n_offset_puts; i++)
-			op_result = offsets_commit(s, &op->offset_puts[i]);
+			op_result = offsets_commit(s, &op->offset_puts[i], op->offset_order);
 		round_decide(r, op, op_result);
 	}
 }

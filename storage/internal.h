@@ -66,6 +66,7 @@ struct offset_row {
 	UT_hash_handle hh;
 	TAILQ_ENTRY(offset_row) dirty;
 	int64_t offset;
+	uint64_t order; /* of who said so */
 	bool is_dirty;
 	size_t n_group, n_topic, n_key;
 	char key[]; /* as on disk */
@@ -359,9 +360,11 @@ int offsets_load(struct store *s, struct mq_error *err) _must_check_;
 void offsets_free(struct store *s);
 /* Writes what changed in memory. 0, -EIO, -ENOSPC. */
 int offsets_flush(struct store *s);
-/* Of an op: into its batch, and after the write into memory. Append lock held. */
-void offsets_stage(rocksdb_writebatch_t *batch, struct store *s, const struct store_offset_put *put);
-int offsets_commit(struct store *s, const struct store_offset_put *put) _must_check_; /* -ENOMEM */
+/* Later than all before. */
+uint64_t offsets_order(void);
+/* Of an op: into its batch, and after the write into memory, unless something later is said of it there. Append lock held. */
+void offsets_stage(rocksdb_writebatch_t *batch, struct store *s, const struct store_offset_put *put, uint64_t order);
+int offsets_commit(struct store *s, const struct store_offset_put *put, uint64_t order) _must_check_; /* -ENOMEM */
 bool offset_put_is_valid(const struct store_offset_put *put);
 /* Parts of a key on disk. -EBADMSG. */
 int offset_key_parse(struct mq_slice key, struct mq_slice *ret_group, struct mq_slice *ret_topic, int32_t *ret_queue_id) _must_check_;

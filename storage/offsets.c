@@ -76,6 +76,13 @@ static void offset_row_delete(struct store *s, struct offset_row *row)
 	free(row);
 }
 
+uint64_t offsets_order(void)
+{
+	static _Atomic uint64_t last;
+
+	return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
+}
+
 int store_offset_get(struct store *s, struct mq_slice group, struct mq_slice topic, int32_t queue_id, int64_t *ret)
 {
 	char key[OFFSET_KEY_MAX];
@@ -103,6 +110,7 @@ int store_offset_set(struct store *s, struct mq_slice group, struct mq_slice top
 	if (!row)
 		return -ENOMEM;
 	row->offset = offset;
+	row->order = offsets_order();
 	offset_row_mark(s, row);
 	return 0;
 }
@@ -175,12 +183,20 @@ int offsets_flush(struct store *s)
 	return r;
 }
 
-void offsets_stage(rocksdb_writebatch_t *batch, struct store *s, const struct store_offset_put *put)
+/* What came later may be on the disk already: the op must not undo it there. */
+void offsets_stage(rocksdb_writebatch_t *batch, struct store *s, const struct store_offset_put *put, uint64_t order)
 {
 	char key[OFFSET_KEY_MAX], value[8];
 	size_t n = offset_key(key, put->group, put->topic, put->queue_id);
+	int64_t offset = put->offset;
+	struct offset_row *row;
 
-	mq_put64(value, (uint64_t)put->offset);
+	pthread_mutex_lock(&s->offsets_lock);
+	HASH_FIND(hh, s->offsets, key, (unsigned)n, row);
+	if (row && row->order > order)
+		offset = row->offset;
+	pthread_mutex_unlock(&s->offsets_lock);
+	mq_put64(value, (uint64_t)offset);
 	rocksdb_writebatch_put_cf(batch, s->cf[CF_OFFSETS], key, n, value, sizeof value);
 }
 
@@ -191,7 +207,7 @@ bool offset_put_is_valid(const struct store_offset_put *put)
 	return offset_key(key, put->group, put->topic, put->queue_id) > 0;
 }
 
-int offsets_commit(struct store *s, const struct store_offset_put *put)
+int offsets_commit(struct store *s, const struct store_offset_put *put, uint64_t order)
 {
 	char key[OFFSET_KEY_MAX];
 	size_t n = offset_key(key, put->group, put->topic, put->queue_id);
@@ -201,7 +217,10 @@ int offsets_commit(struct store *s, const struct store_offset_put *put)
 	row = offset_row(s, key, n, put->group.n);
 	if (!row)
 		return -ENOMEM;
+	if (row->order > order)
+		return 0;
 	row->offset = put->offset;
+	row->order = order;
 	return 0;
 }
 

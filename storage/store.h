@@ -184,6 +184,7 @@ struct store_op {
 	void *user;
 	/* store's own: */
 	struct store_turn *turn;
+	uint64_t offset_order; /* of offset_puts among all that is said of offsets; 0: it is in no turn yet */
 	STAILQ_ENTRY(store_op) stage_link;
 };
 
@@ -208,6 +209,7 @@ struct store_turn {
 };
 
 void store_turn_init(struct store_turn *turn, void (*done)(struct store_turn *turn), void *user);
+/* Of what is said of one consumer offset the last wins: the op's offset_puts are said here, store_offset_set() when it is called. */
 void store_turn_add(struct store_turn *turn, struct store_op *op);
 void store_commit(struct store *store, struct store_turn *turn);
 /* With SYNC_FLUSH: calls each() for every op of a turn that is written and waits for the disk; places and results are known. False,

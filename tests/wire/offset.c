@@ -1,5 +1,6 @@
 /* QUERY_CONSUMER_OFFSET (14), UPDATE_CONSUMER_OFFSET (15), SEARCH_OFFSET_BY_TIMESTAMP (29), GET_MAX_OFFSET (30),
  * GET_MIN_OFFSET (31), GET_EARLIEST_MSG_STORETIME (32). */
+#include "libmq/base/bytes.h"
 #include "tests/wire/messages.h"
 
 static int start_daemon(void **state)
@@ -123,6 +124,35 @@ static void a_one_way_commit_counts_at_once(void **state)
 	assert_string_equal(harness_field(query(p, "cg", "OneWayCommit", "0"), "offset"), "1");
 }
 
+static size_t put_commit(char *ret, int opaque, int flag, int offset)
+{
+	char *json = ret + 8;
+	size_t n = (size_t)sprintf(json,
+				   "{\"code\":%d,\"flag\":%d,\"language\":\"JAVA\",\"opaque\":%d,\"version\":479,\"extFields\":{\"consumerGroup\":\"cg\","
+				   "\"topic\":\"Order\",\"queueId\":\"0\",\"commitOffset\":\"%d\"}}",
+				   MQ_UPDATE_CONSUMER_OFFSET, flag, opaque, offset);
+
+	mq_put32(mq_put32(ret, (uint32_t)n + 4), (uint32_t)n);
+	return n + 8;
+}
+
+/* Both come in one read, so that the first still waits for the end of the round when the second is looked at. */
+static void the_last_commit_wins_whether_it_waits_or_not(void **state)
+{
+	enum { FIRST = 900001 };
+	struct harness_peer *p = *state;
+	char bytes[1024];
+	size_t n;
+
+	send_ok(p, "Order", "0", "", "x");
+	make_group(p, "Order");
+	n = put_commit(bytes, FIRST, 0, 10);
+	n += put_commit(bytes + n, FIRST + 1, MQ_FLAG_ONEWAY, 20);
+	assert_true(harness_send_raw(p, bytes, n));
+	harness_assert_answer(harness_answer(p, FIRST), MQ_SUCCESS, NULL);
+	assert_string_equal(harness_field(query(p, "cg", "Order", "0"), "offset"), "20");
+}
+
 static void commits_of_the_unknown_are_refused(void **state)
 {
 	struct harness_peer *p = *state;
@@ -161,6 +191,7 @@ int main(void)
 		TEST(a_new_group_begins_at_0_of_a_young_topic_only),
 		TEST(a_committed_offset_comes_back),
 		TEST(a_one_way_commit_counts_at_once),
+		TEST(the_last_commit_wins_whether_it_waits_or_not),
 		TEST(commits_of_the_unknown_are_refused),
 		cmocka_unit_test(an_acknowledged_commit_survives_a_kill),
 	};

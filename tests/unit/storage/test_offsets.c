@@ -103,6 +103,53 @@ static int commit_with_offset(struct fixture *f, const char *group, int64_t offs
 	return r;
 }
 
+static void said_by_an_op(struct fixture *f, struct store_op *op, struct store_offset_put *put, int64_t offset)
+{
+	*put = (struct store_offset_put){ MQ_SLICE("G"), MQ_SLICE("T"), 0, offset };
+	store_op_init(op);
+	op->offset_puts = put;
+	op->n_offset_puts = 1;
+}
+
+static void turn_on_nothing(struct store_turn *turn)
+{
+}
+
+/* An op says its offset when its turn gets it, and is written later. */
+static void the_last_that_is_said_of_an_offset_wins(void **state)
+{
+	struct fixture *f = *state;
+	struct store_offset_put puts[2];
+	struct store_turn turn;
+	struct store_op ops[2];
+
+	for (int is_flushed = 0; is_flushed < 2; is_flushed++) {
+		set(f, "G", "T", 0, 1);
+		store_turn_init(&turn, turn_on_nothing, NULL);
+		said_by_an_op(f, &ops[0], &puts[0], 10);
+		store_turn_add(&turn, &ops[0]);
+		set(f, "G", "T", 0, 20);
+		if (is_flushed)
+			AWAIT(all_is_written(f->store));
+		store_commit(f->store, &turn);
+		assert_int_equal(ops[0].result, 0);
+		assert_int_equal(get(f, "G", "T", 0), 20);
+		fixture_reopen(f);
+		assert_int_equal(get(f, "G", "T", 0), 20);
+
+		store_turn_init(&turn, turn_on_nothing, NULL);
+		set(f, "G", "T", 0, 30);
+		said_by_an_op(f, &ops[0], &puts[0], 40);
+		said_by_an_op(f, &ops[1], &puts[1], 35);
+		store_turn_add(&turn, &ops[0]);
+		store_turn_add(&turn, &ops[1]);
+		store_commit(f->store, &turn);
+		assert_int_equal(get(f, "G", "T", 0), 35);
+		fixture_reopen(f);
+		assert_int_equal(get(f, "G", "T", 0), 35);
+	}
+}
+
 static void commit_offset_and_meta(struct fixture *f)
 {
 	assert_int_equal(commit_with_offset(f, "G", 5, -1), 0);
@@ -195,6 +242,7 @@ int main(void)
 		TEST_CLOSED(offsets_survive_a_kill_after_the_second),
 		TEST_CLOSED(what_returned_survives_a_kill_at_once),
 		TEST(an_offset_lives_and_dies_with_its_op),
+		TEST(the_last_that_is_said_of_an_offset_wins),
 		TEST(rows_are_listed_by_kind_in_order_of_names),
 		TEST(a_listing_ends_with_its_callback),
 	};
