@@ -67,6 +67,11 @@ int send_refuse_size(struct send *s)
 			   config_get(&s->broker->config, maxMessageSize));
 }
 
+int send_refuse_topic(struct send *s)
+{
+	return send_refuse(s, MQ_TOPIC_NOT_EXIST, "topic[%.*s] not exist, apply first please!" BROKER_FAQ, MQ_FMT(s->h.topic));
+}
+
 /* ---- Replies ---- */
 
 static void send_pushed(void *user, const char *fault)
@@ -258,8 +263,7 @@ static void send_made(void *arg)
 	if (r == 0)
 		r = send_check_queue(s);
 	else if (r == -ENOENT)
-		r = send_refuse(s, MQ_TOPIC_NOT_EXIST,
-				"topic[%.*s] not exist, apply first please!" BROKER_FAQ, MQ_FMT(s->h.topic));
+		r = send_refuse_topic(s);
 	else if (r == -ESRCH)
 		r = send_refuse(s, MQ_SUBSCRIPTION_GROUP_NOT_EXIST,
 				"subscription group not exist, %.*s " BROKER_FAQ, MQ_FMT(group));

@@ -55,6 +55,7 @@ struct back {
 	struct retry_fate fate;
 	char topic_name[RETRY_TOPIC_BUFFER];
 	struct mq_slice topic; /* where it goes; in topic_name */
+	unsigned n_deletions;  /* of topics, when it was looked at */
 
 	struct store_record record;
 	char head[MQ_RECORD_HEAD_MAX];
@@ -186,7 +187,7 @@ static int back_find_message(struct back *b, enum store_tier tier)
 static int back_prepare(struct back *b, enum store_tier tier)
 {
 	const struct broker_config *config = &b->broker->config;
-	struct topic topic;
+	struct topic topic = {};
 	int r;
 
 	r = back_find_group(b, tier);
@@ -199,6 +200,7 @@ static int back_prepare(struct back *b, enum store_tier tier)
 	if (b->group.retry_queues <= 0)
 		return back_refuse(b, MQ_SUCCESS, "%s", ""); /* the group wants nothing again */
 	r = back_find_topic(b, RETRY_PREFIX, b->group.retry_queues, tier, &topic);
+	b->n_deletions = topic.n_deletions;
 	if (r != 0)
 		return r;
 	if (!(topic.perm & PERM_WRITE))
@@ -223,6 +225,12 @@ static void back_late(struct broker_op *op)
 	back_answer((struct back *)((char *)op - offsetof(struct back, op)), 0);
 }
 
+/* Deleted meanwhile. */
+static int back_refuse_topic(struct back *b)
+{
+	return back_refuse(b, MQ_SYSTEM_ERROR, "topic[%.*s] not exist", MQ_FMT(b->topic));
+}
+
 static void back_committed(struct broker_op *op)
 {
 	struct back *b = (struct back *)((char *)op - offsetof(struct back, op));
@@ -234,9 +242,7 @@ static void back_committed(struct broker_op *op)
 			  (mq_mono_ns(b->broker->clock) - b->began_ns) / 1000);
 	else
 		stats_put_failed(stats);
-	if (r == -ENOENT) /* deleted meanwhile */
-		r = back_refuse(b, MQ_SYSTEM_ERROR, "topic[%.*s] not exist", MQ_FMT(b->topic));
-	back_end(b, r);
+	back_end(b, r == -ENOENT ? back_refuse_topic(b) : r);
 }
 
 /* The queues of the retry topic take turns. */
@@ -282,7 +288,7 @@ static int back_encode(struct back *b)
 	message_record_encode(&rec, &marks, b->head, b->tail, &b->record);
 	if (delay.kind != DELAY_NONE)
 		delay_arm(&delay, &b->record);
-	return store_queue_open(b->broker->store, rec.topic, rec.queue_id, &b->record.queue);
+	return topics_open_queue(b->broker->topics, b->n_deletions, rec.topic, rec.queue_id, &b->record.queue);
 }
 
 static int back_found(struct back *b)
@@ -291,6 +297,8 @@ static int back_found(struct back *b)
 
 	if (r == 0)
 		r = back_encode(b);
+	if (r == -ENOENT)
+		r = back_refuse_topic(b);
 	if (r != 0)
 		return back_end(b, r);
 	store_op_init(&b->op.op);

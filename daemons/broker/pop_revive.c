@@ -82,5 +82,6 @@ int pop_revive(struct broker *b, const struct store_due *due, const struct mq_re
 	rec.born_host = rec.store_host = b->store_host; /* upstream, too, says that the broker bore it */
 	message_marks_read(&marks, popped->properties);
 	message_record_encode(&rec, &marks, head, tail, ret);
-	return store_queue_open(b->store, rec.topic, rec.queue_id, &ret->queue);
+	r = topics_open_queue(b->topics, topic.n_deletions, rec.topic, rec.queue_id, &ret->queue);
+	return r == -ENOENT ? -EAGAIN : r; /* deleted this moment: the next look finds out whether the other topic went, too */
 }

@@ -58,6 +58,7 @@ void send_free(struct send *s);
 /* Answers and frees. What a handler returns then. */
 int send_refuse(struct send *s, int code, const char *fmt, ...) _printf_(3, 4);
 int send_refuse_size(struct send *s);
+int send_refuse_topic(struct send *s); /* it is not there */
 /* Of a message that is tried again: the group. p NULL: it is none. */
 struct mq_slice send_retry_group(const struct send *s);
 /* Where such a message goes at last. Shorter than the name of the retry topic, so it always fits. */

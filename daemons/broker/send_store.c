@@ -83,6 +83,12 @@ static size_t send_put(struct send *s, unsigned i, struct mq_record *rec, const 
 				     &s->records[i]);
 }
 
+/* -ENOENT: its topic was deleted since it was looked at. */
+static int send_open_queue(const struct send *s, const struct mq_record *rec, struct store_queue **ret)
+{
+	return topics_open_queue(s->broker->topics, s->topic.n_deletions, rec->topic, rec->queue_id, ret);
+}
+
 static int send_put_one(struct send *s)
 {
 	char dead_topic[RETRY_TOPIC_BUFFER];
@@ -126,7 +132,7 @@ static int send_put_one(struct send *s)
 	s->records[0].is_half = s->marks.is_prepared;
 	if (s->delay.kind != DELAY_NONE)
 		delay_arm(&s->delay, &s->records[0]);
-	return store_queue_open(s->broker->store, rec.topic, rec.queue_id, &s->records[0].queue);
+	return send_open_queue(s, &rec, &s->records[0].queue);
 }
 
 /* As upstream stores it: the sender's properties, MSG_REGION and TRACE_ON. The sysFlag is kept, too: upstream stores 0, and who
@@ -153,7 +159,7 @@ static int send_put_reply(struct send *s)
 	if (r < 0)
 		return r;
 	send_put(s, 0, &rec, &s->marks, send_tails(s));
-	return store_queue_open(s->broker->store, rec.topic, rec.queue_id, &s->records[0].queue);
+	return send_open_queue(s, &rec, &s->records[0].queue);
 }
 
 /* Walks the batch once to know how much it needs. -EBADMSG: not a batch; -EMSGSIZE: an entry or all of it is too large. */
@@ -185,7 +191,7 @@ static int send_put_batch(struct send *s)
 
 	r = send_measure_batch(s, &sizes);
 	if (r == 0)
-		r = store_queue_open(s->broker->store, rec.topic, rec.queue_id, &queue);
+		r = send_open_queue(s, &rec, &queue);
 	if (r == 0)
 		r = send_take_block(s, &sizes);
 	if (r < 0)
@@ -225,6 +231,8 @@ int send_store(struct send *s)
 
 	if (r == -EMSGSIZE || r == -EBADMSG)
 		return send_refuse_size(s);
+	if (r == -ENOENT)
+		return send_refuse_topic(s);
 	if (r < 0) {
 		send_free(s);
 		return r;

@@ -308,6 +308,7 @@ static int topics_forget(struct topics *t, struct topic_row *row)
 
 	pthread_rwlock_wrlock(&t->lock);
 	HASH_DEL(t->rows, row);
+	atomic_fetch_add(&t->n_deletions, 1);
 	pthread_rwlock_unlock(&t->lock);
 	r = store_topic_delete(t->broker->store, topic_row_name(row), puts, N_ELEMENTS(puts));
 	pthread_rwlock_wrlock(&t->lock);
@@ -359,10 +360,22 @@ int topics_get(struct topics *t, struct mq_slice name, struct topic *ret)
 	row = topics_find(t, name);
 	if (row) {
 		*ret = row->config;
+		ret->n_deletions = atomic_load(&t->n_deletions);
 		r = 0;
 	}
 	pthread_rwlock_unlock(&t->lock);
 	return r;
+}
+
+/* While no topic was deleted since, no queue of this one was. */
+int topics_open_queue(struct topics *t, unsigned n_deletions, struct mq_slice name, int32_t queue_id, struct store_queue **ret)
+{
+	struct topic config;
+	int r = store_queue_open(t->broker->store, name, queue_id, ret);
+
+	if (r < 0 || atomic_load(&t->n_deletions) == n_deletions || topics_is_system(t, name))
+		return r;
+	return topics_get(t, name, &config);
 }
 
 void topics_version(struct topics *t, struct mq_data_version *ret)

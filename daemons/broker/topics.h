@@ -9,6 +9,7 @@
 struct broker;
 struct topics;
 struct evbuffer;
+struct store_queue;
 
 enum { PERM_PRIORITY = 8, PERM_READ = 4, PERM_WRITE = 2, PERM_INHERIT = 1 };
 enum {
@@ -23,6 +24,7 @@ struct topic {
 	/* Of the attributes, from where topics_update() reads them: */
 	bool is_batch_queue; /* queue.type=BatchCQ */
 	bool is_priority;    /* message.type=PRIORITY */
+	unsigned n_deletions; /* of topics, up to when topics_get() copied this; for topics_open_queue() */
 };
 
 /* Loads the meta rows and creates the system topics of behaviour.md section 1. */
@@ -31,6 +33,12 @@ struct topics *topics_free(struct topics *t);
 
 /* 0, or -ENOENT. */
 int topics_get(struct topics *t, struct mq_slice name, struct topic *ret);
+
+/* store_queue_open() for a message to a topic that was there when n_deletions (of struct topic) was read. From here on the queue goes with the topic:
+ * -ENOENT when it went before, and later the op ends so. Without this a message would lie in a queue without a topic until the topic
+ * is made again. Topics of the broker itself are always there. */
+int topics_open_queue(struct topics *t, unsigned n_deletions, struct mq_slice name, int32_t queue_id,
+		      struct store_queue **ret) _must_check_;
 
 /* Auto-creation on send (behaviour.md section 1); the name was checked. 0: exists now (*ret filled); -ENOENT: code 17.
  * Others: store errors. */

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <uthash.h>
 
 #include "daemons/broker/topics.h"
@@ -22,6 +23,7 @@ struct topics {
 	pthread_mutex_t changing;   /* one change at a time, store rows included; taken before `lock` */
 	pthread_rwlock_t lock;      /* protects the next */
 	struct topic_row *rows;     /* owned */
+	_Atomic unsigned n_deletions; /* written with `lock` held */
 	struct mq_data_version version;
 	struct mq_data_version mapping_version; /* of the static topics, of which there are none */
 };

@@ -1,6 +1,8 @@
 /* Topic administration (17, 21, 202, 215, 351). */
 #include "tests/wire/messages.h"
 
+#include <event2/buffer.h>
+
 static int start_daemon(void **state)
 {
 	static const char *const sets[] = { "brokerName=broker-a", "fastListenPort=-1", NULL };
@@ -124,6 +126,55 @@ static void a_topic_made_again_starts_empty(void **state)
 }
 
 /* The one topic of a page of one. */
+/* One reader makes the topic for the send, then deletes it, both before the loop is through with what came in the same read. So the send
+ * has seen its topic and opens its queue when there is none any more; should the reader be slow, it is deleted with the message. */
+static void race_send_against_delete(struct harness_peer *p, const char *topic)
+{
+	enum { N = 1000 };
+	struct evbuffer *out = evbuffer_new();
+	int32_t first = p->opaque + 1;
+	struct mq_command cmd;
+
+	assert_non_null(out);
+	for (int i = 0; i < N; i++) {
+		if (i == 0)
+			send_request(&cmd, topic, "0", "", MQ_SLICE("of the topic that was deleted"));
+		else if (i == 1)
+			harness_request(&cmd, MQ_DELETE_TOPIC_IN_BROKER, "topic", topic, NULL);
+		else
+			harness_request(&cmd, MQ_GET_MAX_OFFSET, "topic", "Base", "queueId", "0", NULL);
+		cmd.opaque = ++p->opaque;
+		assert_int_equal(mq_command_encode(&cmd, NULL, out), 0);
+	}
+	assert_true(harness_send_raw(p, evbuffer_pullup(out, -1), evbuffer_get_length(out)));
+	evbuffer_free(out);
+	for (int i = 0; i < N; i++) {
+		const struct mq_command *answer = harness_answer(p, first + i);
+
+		if (i == 0 && answer->code == MQ_TOPIC_NOT_EXIST)
+			continue;
+		assert_int_equal(answer->code, MQ_SUCCESS);
+	}
+}
+
+static void what_is_sent_while_its_topic_goes_never_comes_to_light(void **state)
+{
+	static const char *const sets[] = { "storeReaders=1", NULL };
+	struct harness_daemon *own = harness_start(HARNESS_BROKER, sets);
+	struct harness_peer *p = harness_connect(own);
+	char topic[16];
+
+	for (int i = 0; i < 20; i++) {
+		snprintf(topic, sizeof topic, "Race%d", i);
+		race_send_against_delete(p, topic);
+		send_ok(p, topic, "1", "", "of the new one");
+		assert_string_equal(harness_field(harness_ask(p, MQ_GET_MAX_OFFSET, "topic", topic, "queueId", "0", NULL), "offset"), "0");
+	}
+	harness_close(p);
+	harness_stop(own);
+	harness_free(own);
+}
+
 static void page_name(struct harness_peer *p, const char *seq, const char *version, char ret[64])
 {
 	const char *body = harness_body(harness_ask(p, MQ_GET_ALL_TOPIC_CONFIG, "topicSeq", seq, "dataVersion", version,
@@ -186,6 +237,7 @@ int main(void)
 		TEST(refusals_have_apaches_codes_and_texts),
 		TEST(statistics_show_offsets_of_all_queues),
 		TEST(a_topic_made_again_starts_empty),
+		cmocka_unit_test(what_is_sent_while_its_topic_goes_never_comes_to_light),
 		TEST(the_table_comes_whole_or_in_pages),
 		TEST(topics_survive_a_kill),
 	};

@@ -95,6 +95,22 @@ static void a_committed_message_has_its_tag_and_keys(void **state)
 			 1);
 }
 
+/* As upstream: the queue is there for whoever makes the topic again. */
+static void a_prepared_message_outlives_its_topic(void **state)
+{
+	struct harness_peer *p = *state;
+	struct half half;
+	struct mq_record r;
+
+	send_ok(p, "TxGone", "0", "", "old");
+	half = prepare(p, "TxGone", "0", properties, "prepared");
+	harness_assert_answer(harness_ask(p, MQ_DELETE_TOPIC_IN_BROKER, "topic", "TxGone", NULL), MQ_SUCCESS, NULL);
+	harness_assert_answer(end(p, &half, "pg", "8"), MQ_SUCCESS, NULL);
+	send_ok(p, "TxGone", "1", "", "makes it again");
+	assert_int_equal(records_of(pull(p, "TxGone", "0", "0"), &r, 1), 1);
+	assert_slice(r.body, "prepared");
+}
+
 static void a_commit_wakes_who_waits(void **state)
 {
 	struct harness_peer *p = *state, *other = harness_connect_tcp(daemon_);
@@ -238,6 +254,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_commit_delivers_the_message_as_it_was_prepared),
 		TEST(a_committed_message_has_its_tag_and_keys),
+		TEST(a_prepared_message_outlives_its_topic),
 		TEST(a_commit_wakes_who_waits),
 		TEST(a_rollback_delivers_nothing),
 		TEST(a_transaction_ends_once),

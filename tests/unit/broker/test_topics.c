@@ -246,6 +246,33 @@ static void a_topic_is_deleted_with_all_that_hangs_on_it_or_not_at_all(void **st
 	}
 }
 
+/* A send looks at its topic first and opens the queue then; the deletion may come between. */
+static void a_queue_is_opened_for_a_topic_that_is_there_only(void **state)
+{
+	struct fixture *f = *state;
+	struct topics *t = f->broker.topics;
+	struct store_queue *q;
+	struct topic topic, other;
+
+	assert_int_equal(topics_create_on_send(t, MQ_SLICE("T"), MQ_SLICE("TBW102"), 4, &topic), 0);
+	assert_int_equal(topics_open_queue(t, topic.n_deletions, MQ_SLICE("T"), 0, &q), 0);
+	assert_int_equal(topics_create_on_send(t, MQ_SLICE("U"), MQ_SLICE("TBW102"), 4, &other), 0);
+	assert_int_equal(topics_delete(t, MQ_SLICE("U")), 0);
+	assert_int_equal(topics_open_queue(t, topic.n_deletions, MQ_SLICE("T"), 0, &q), 0);
+	assert_int_equal(topics_open_queue(t, other.n_deletions, MQ_SLICE("U"), 0, &q), -ENOENT);
+
+	assert_int_equal(topics_delete(t, MQ_SLICE("T")), 0);
+	assert_int_equal(topics_open_queue(t, topic.n_deletions, MQ_SLICE("T"), 0, &q), -ENOENT);
+	/* That it was opened all the same helps nobody who comes too late. */
+	assert_int_equal(topics_open_queue(t, topic.n_deletions, MQ_SLICE("T"), 0, &q), -ENOENT);
+	assert_int_equal(topics_create_on_send(t, MQ_SLICE("T"), MQ_SLICE("TBW102"), 4, &other), 0);
+	assert_int_equal(topics_open_queue(t, topic.n_deletions, MQ_SLICE("T"), 0, &q), 0);
+	assert_int_equal(store_queue_max(q), 0);
+	/* Delayed and prepared messages need it whatever is deleted. */
+	assert_int_equal(topics_delete(t, MQ_SLICE("RMQ_SYS_TRANS_HALF_TOPIC")), 0);
+	assert_int_equal(topics_open_queue(t, topic.n_deletions, MQ_SLICE("RMQ_SYS_TRANS_HALF_TOPIC"), 0, &q), 0);
+}
+
 static void a_row_that_cannot_be_read_is_named(void **state)
 {
 	struct fixture *f = *state;
@@ -320,6 +347,7 @@ int main(void)
 		TEST(the_same_configuration_again_changes_nothing),
 		TEST(a_deleted_topic_is_gone_after_a_restart_too),
 		TEST(a_topic_is_deleted_with_all_that_hangs_on_it_or_not_at_all),
+		TEST(a_queue_is_opened_for_a_topic_that_is_there_only),
 		TEST(a_row_that_cannot_be_read_is_named),
 		TEST(order_configurations_mark_known_topics_only),
 		TEST(pages_are_in_the_order_of_names),
