@@ -383,13 +383,36 @@ void broker_stop(struct broker *b, void (*done)(void *user), void *user)
 		broker_loop_stop(b->loops[i], broker_stopped_one);
 }
 
-/* Turns that wait for the disk and jobs of the readers end by themselves, and post to loops: these must still be there. */
-static void broker_wait_outside(struct broker *b)
+static void broker_turn(struct mq_loop *loop)
+{
+	if (mq_loop_turn(loop, 0) < 0)
+		mq_log(LOG_ERR, "an event loop cannot go on while the broker ends");
+}
+
+static bool broker_has_posts(struct broker *b)
+{
+	bool has = mq_loop_has_posts(b->main_loop);
+
+	for (unsigned i = 0; i < b->n_loops && !has; i++)
+		has = b->loops[i] && mq_loop_has_posts(broker_loop_mq(b->loops[i]));
+	return has;
+}
+
+/* Turns that wait for the disk and jobs of the readers end by themselves, and post to loops: these must still be there. What comes of
+ * a job may be the next one. No thread is left but this one and those of the store, and connections are not read any more, so there
+ * is an end. */
+static void broker_settle(struct broker *b)
 {
 	static const struct timespec moment = { 0, 1000000 };
 
-	while (atomic_load(&b->n_posts_due) > 0)
-		nanosleep(&moment, NULL);
+	do {
+		while (atomic_load(&b->n_posts_due) > 0)
+			nanosleep(&moment, NULL);
+		broker_turn(b->main_loop);
+		for (unsigned i = 0; i < b->n_loops; i++)
+			if (b->loops[i])
+				broker_turn(broker_loop_mq(b->loops[i]));
+	} while (atomic_load(&b->n_posts_due) > 0 || broker_has_posts(b));
 }
 
 struct broker *broker_free(struct broker *b)
@@ -406,17 +429,13 @@ struct broker *broker_free(struct broker *b)
 	for (unsigned i = 0; i < b->n_loops; i++)
 		broker_loop_join(b->loops[i]);
 	/* What the threads posted here at their end, should the main loop not run any more. */
-	if (mq_loop_turn(b->main_loop, 0) < 0)
-		mq_log(LOG_ERR, "the main loop cannot go on");
+	broker_turn(b->main_loop);
 	if (b->read_queues)
 		read_queues_stop(b->read_queues);
 	if (b->registrar)
 		registrar_release(b->registrar);
-	broker_wait_outside(b);
-	/* A round of checks may have ended only now. */
-	if (mq_loop_turn(b->main_loop, 0) < 0)
-		mq_log(LOG_ERR, "the main loop cannot go on");
-	/* Runs what was posted, closes what is open: with the model and the store still there. */
+	broker_settle(b);
+	/* Closes what is open, with the model and the store still there. */
 	for (unsigned i = 0; i < b->n_loops; i++)
 		b->loops[i] = broker_loop_free(b->loops[i]);
 	registrar_free(b->registrar);

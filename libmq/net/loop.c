@@ -241,6 +241,16 @@ void mq_loop_post(struct mq_loop *loop, struct mq_post *post)
 	assert(is_taken); /* the poster must not outlive the loop */
 }
 
+bool mq_loop_has_posts(struct mq_loop *loop)
+{
+	bool is_empty;
+
+	pthread_mutex_lock(&loop->lock);
+	is_empty = STAILQ_EMPTY(&loop->posts);
+	pthread_mutex_unlock(&loop->lock);
+	return !is_empty;
+}
+
 /* From here on a post wakes the loop. Returns false when it must not sleep, since there are posts already. */
 static bool loop_fall_asleep(struct mq_loop *loop)
 {

@@ -62,6 +62,8 @@ struct mq_post {
 
 /* Any thread. One wake-up of the loop however many posts are waiting. In the order of posting. */
 void mq_loop_post(struct mq_loop *loop, struct mq_post *post);
+/* Any thread: whether some wait for the next turn. */
+bool mq_loop_has_posts(struct mq_loop *loop);
 
 /* A moment on the loop's steered clock. Embedded in what it is about; zeroed is "not set". */
 struct mq_timer {
