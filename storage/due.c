@@ -112,21 +112,32 @@ static inline void readoptionsp(rocksdb_readoptions_t **options)
 	rocksdb_readoptions_destroy(*options);
 }
 
-int store_due_scan(struct store *s, int64_t until_ms, int64_t horizon_ms, unsigned max, store_on_due on_due, void *user,
-		   int64_t *ret_next_ms)
+/* Where the scan begins; the shortest key behind `after`. */
+static size_t due_first_key(char ret[DUE_KEY_MAX + 1], const struct store_due *after, int64_t from_ms)
+{
+	size_t n = due_key(ret, after ? after : &(struct store_due){ .at_ms = from_ms });
+
+	if (after)
+		ret[n++] = '\0';
+	return n;
+}
+
+int store_due_scan(struct store *s, const struct store_due *after, int64_t until_ms, int64_t horizon_ms, unsigned max,
+		   store_on_due on_due, void *user, int64_t *ret_next_ms)
 {
 	_cleanup_(readoptionsp) rocksdb_readoptions_t *options = rocksdb_readoptions_create();
 	_cleanup_(iteratorp) rocksdb_iterator_t *it = NULL;
-	int64_t from_ms = due_scan_begin(s), first_ms = horizon_ms;
+	/* Of what is before `after` this scan learns nothing. */
+	int64_t from_ms = after ? 0 : due_scan_begin(s), first_ms = horizon_ms;
 	enum store_verdict verdict = STORE_GO_ON;
-	char key[DUE_KEY_MAX], bound[DUE_KEY_MAX];
+	char key[DUE_KEY_MAX + 1], bound[DUE_KEY_MAX];
 	struct store_due due = {};
 	bool is_first = true;
 	size_t n_key;
 	int r = 0;
 
 	*ret_next_ms = horizon_ms;
-	n_key = due_key(key, &(struct store_due){ .at_ms = from_ms });
+	n_key = due_first_key(key, after, from_ms);
 	/* The iterator stops there by itself: it does not look for the next row behind all that was deleted. */
 	rocksdb_readoptions_set_iterate_upper_bound(options, bound, due_key(bound, &(struct store_due){ .at_ms = horizon_ms }));
 	it = rocksdb_create_iterator_cf(s->db, options, s->cf[CF_DUE]);
@@ -148,7 +159,7 @@ int store_due_scan(struct store *s, int64_t until_ms, int64_t horizon_ms, unsign
 		max--;
 	}
 	r = read_status(it);
-	if (r == 0)
+	if (r == 0 && !after)
 		due_scan_end(s, first_ms);
 	return r;
 }

@@ -253,11 +253,12 @@ int store_query(struct store *store, struct mq_slice topic, struct mq_slice key,
 
 typedef enum store_verdict (*store_on_due)(void *user, const struct store_due *due);
 
-/* Hands out the rows for `until_ms` and earlier, up to `max`, by time and then in the order in which records were stored.
+/* Hands out the rows for `until_ms` and earlier, up to `max`, by time and then in the order in which records were stored; only those
+ * behind the row `after`, unless that is NULL.
  * *ret_next_ms is when the first row behind them is due, at most `horizon_ms`: nobody looks further, so that what was put
  * there and deleted again is passed over once, when its time comes. May read the disk; one thread at a time.
  * A row is there until an op takes it: who fails to do it finds it again. 0, -EIO, -EBADMSG. */
-int store_due_scan(struct store *store, int64_t until_ms, int64_t horizon_ms, unsigned max, store_on_due on_due, void *user,
+int store_due_scan(struct store *store, const struct store_due *after, int64_t until_ms, int64_t horizon_ms, unsigned max, store_on_due on_due, void *user,
 		   int64_t *ret_next_ms) _must_check_;
 
 /* ---- Prepared transactions ---- */

@@ -10,6 +10,7 @@
 #include "daemons/broker/broker.h"
 #include "daemons/broker/delay.h"
 #include "daemons/broker/message.h"
+#include "daemons/broker/messages.h"
 #include "daemons/broker/pop_inflight.h"
 #include "daemons/broker/pop_revive.h"
 #include "daemons/broker/stats.h"
@@ -28,7 +29,8 @@ enum {
 	GROUP_BYTES = 64 << 10, /* of the names of groups in one turn */
 	GROUP_MAX = 1024,	/* bytes of one that a row may have */
 	TIMES_SIZE = 128, /* bytes of TIMER_ENQUEUE_MS and TIMER_DEQUEUE_MS with their names */
-	COMPLAINT_MS = 60000, /* between two journal lines about rows that cannot be read */
+	COMPLAINT_MS = 60000, /* between two journal lines about records that are dropped, or cannot be read */
+	UNREADABLE_MS = 10000, /* after that what could not be read is tried again */
 };
 
 /* One message on its way: the stored record is copied behind the struct, then the new tail. */
@@ -67,7 +69,13 @@ struct schedule {
 	struct store_turn turn;
 	struct delivery_list deliveries;
 	bool has_failed;
-	int64_t complained_ms; /* monotonic */
+	unsigned n_unreadable; /* of the turn */
+	/* What is there up to this row and due could not be read. Each turn begins behind it, so that those wait for nobody. at_ms -1: there is
+	 * no such row. */
+	struct store_due skipped;
+	char skipped_group[GROUP_MAX];
+	int64_t skipped_until_ms;		  /* monotonic */
+	int64_t complained_ms, unreadable_ms; /* monotonic; of the last lines in the journal, 0: none */
 };
 
 /* ---- A message ---- */
@@ -82,6 +90,31 @@ static void schedule_complain(struct schedule *s, const struct store_due *due, c
 	mq_log(LOG_ERR,
 	       "a delayed message is dropped: %s (due at %" PRIi64 ", locator %" PRIi64 ")", why,
 	       due->at_ms, due->locator);
+}
+
+/* The row stays: a disk may recover, and what is damaged is for people to decide about. */
+static void schedule_unreadable(struct schedule *s, const struct store_due *due, int r)
+{
+	int64_t now_ms = mq_mono_ms(&mq_clock_system);
+
+	s->n_unreadable++;
+	if (s->unreadable_ms > 0 && now_ms - s->unreadable_ms < COMPLAINT_MS)
+		return;
+	s->unreadable_ms = now_ms;
+	mq_log_fields(LOG_ERR, BROKER_MSG_UNREADABLE, NULL,
+		      "a delayed message, or one that was popped, cannot be read and has to wait (due at %" PRIi64 ", locator %" PRIi64
+		      "): %s. Others go on, and it is tried again; mq-store check of the stopped broker tells what is damaged",
+		      due->at_ms, due->locator, r == -EBADMSG ? "its record is damaged" : strerror(-r));
+}
+
+/* Up to `last` all are delivered, or could not be read. */
+static void schedule_skip(struct schedule *s, const struct store_due *last)
+{
+	if (s->skipped.at_ms < 0)
+		s->skipped_until_ms = mq_mono_ms(s->broker->clock) + UNREADABLE_MS;
+	s->skipped = *last;
+	s->skipped.group = (struct mq_slice){ s->skipped_group, last->group.n };
+	mq_put_bytes(s->skipped_group, last->group.p, last->group.n);
 }
 
 static struct delivery *schedule_add(struct schedule *s, const struct store_due *due, size_t n_data)
@@ -207,7 +240,6 @@ static void schedule_forget(struct schedule *s, struct delivery *d)
 {
 	STAILQ_REMOVE(&s->deliveries, d, delivery, link);
 	free(d);
-	s->has_failed = true;
 }
 
 /* A message that was popped and not acknowledged: the group gets it again. */
@@ -220,13 +252,17 @@ static void schedule_revive(struct schedule *s, const struct store_due *due, str
 	if (!d)
 		return;
 	memcpy(d->data, record.p, record.n);
-	r = mq_record_decode((struct mq_slice){ d->data, record.n }, &rec);
-	if (r >= 0)
-		r = pop_revive(s->broker, due, &rec, d->head, d->data + record.n, &d->record);
+	if (mq_record_decode((struct mq_slice){ d->data, record.n }, &rec) < 0) {
+		schedule_forget(s, d);
+		schedule_unreadable(s, due, -EBADMSG);
+		return;
+	}
+	r = pop_revive(s->broker, due, &rec, d->head, d->data + record.n, &d->record);
 	if (r == -EBADMSG)
-		schedule_complain(s, due, "its record is damaged");
+		schedule_complain(s, due, "its retry topic would have too long a name");
 	if (r < 0 && r != -EBADMSG && r != -ENOENT) {
 		schedule_forget(s, d);
+		s->has_failed = true;
 		return;
 	}
 	/* Of a topic or group that is gone nothing comes. */
@@ -253,20 +289,24 @@ static void schedule_deliver(struct schedule *s, const struct store_due *due,
 	if (!d)
 		return;
 	memcpy(d->data, record.p, record.n);
-	r = mq_record_decode((struct mq_slice){ d->data, record.n }, &rec);
-	if (r >= 0) {
-		if (mq_slice_is(rec.topic, DELAY_LEVEL_TOPIC) && rec.queue_id >= 0 && rec.queue_id < DELAY_LEVELS_MAX) {
-			d->level = rec.queue_id + 1;
-			d->passed = rec.queue_offset + 1;
-		}
-		message_marks_read(&marks, rec.properties);
-		is_recall =
-		    marks.timer_del_uniq_key.p && mq_slice_is(rec.topic, DELAY_TIMER_TOPIC);
-		r = is_recall ? schedule_recall(s, &marks) :
-				schedule_fill(s, d, &rec, &marks, d->data + record.n);
+	if (mq_record_decode((struct mq_slice){ d->data, record.n }, &rec) < 0) {
+		schedule_forget(s, d);
+		schedule_unreadable(s, due, -EBADMSG);
+		return;
 	}
+	if (mq_slice_is(rec.topic, DELAY_LEVEL_TOPIC) && rec.queue_id >= 0 && rec.queue_id < DELAY_LEVELS_MAX) {
+		d->level = rec.queue_id + 1;
+		d->passed = rec.queue_offset + 1;
+	}
+	message_marks_read(&marks, rec.properties);
+	is_recall = marks.timer_del_uniq_key.p && mq_slice_is(rec.topic, DELAY_TIMER_TOPIC);
+	r = is_recall ? schedule_recall(s, &marks) : schedule_fill(s, d, &rec, &marks, d->data + record.n);
 	if (r == -ENOMEM || r == -EIO) {
 		schedule_forget(s, d);
+		if (r == -EIO) /* what is recalled */
+			schedule_unreadable(s, due, r);
+		else
+			s->has_failed = true;
 		return;
 	}
 	if (r < 0) {
@@ -308,7 +348,7 @@ static void schedule_take(struct schedule *s, const struct store_due *due)
 			schedule_complain(s, due, "its record is gone");
 		schedule_drop(s, due);
 	} else if (r < 0) {
-		s->has_failed = true;
+		schedule_unreadable(s, due, r);
 	}
 }
 
@@ -362,8 +402,10 @@ static void schedule_delivered(struct schedule *s, const struct delivery *d)
 				  &(struct pop_inflight_key){ d->popped_topic, due->group, d->popped_queue }, 1, due->pop_at_ms);
 }
 
-static void schedule_finish(struct schedule *s, int64_t began_ns)
+/* True: of all that was taken nothing is left. */
+static bool schedule_finish(struct schedule *s, int64_t began_ns)
 {
+	bool is_all = !s->has_failed;
 	int64_t took_us = (mq_mono_ns(s->broker->clock) - began_ns) / 1000;
 	struct delivery *d;
 
@@ -371,6 +413,7 @@ static void schedule_finish(struct schedule *s, int64_t began_ns)
 		const struct store_record *r = &d->record;
 
 		STAILQ_REMOVE_HEAD(&s->deliveries, link);
+		is_all &= d->op.result == 0;
 		if (d->op.result == 0)
 			schedule_delivered(s, d);
 		if (d->op.result == 0 && d->op.n_records > 0)
@@ -381,6 +424,7 @@ static void schedule_finish(struct schedule *s, int64_t began_ns)
 			s->has_failed = true;
 		free(d);
 	}
+	return is_all;
 }
 
 /* Moves what is due, up to a turn's measure. Returns when to look again. */
@@ -391,8 +435,11 @@ static int64_t schedule_run(struct schedule *s, int64_t now_ms)
 
 	s->n_rows = 0;
 	s->n_groups = 0;
-	s->has_failed = store_due_scan(s->broker->store, now_ms, now_ms + LOOK_MS, TURN_ROWS, schedule_on_row, s,
-				       &next_ms) < 0;
+	s->n_unreadable = 0;
+	if (s->skipped.at_ms >= 0 && began_ns / 1000000 >= s->skipped_until_ms)
+		s->skipped.at_ms = -1;
+	s->has_failed = store_due_scan(s->broker->store, s->skipped.at_ms >= 0 ? &s->skipped : NULL, now_ms, now_ms + LOOK_MS,
+				       TURN_ROWS, schedule_on_row, s, &next_ms) < 0;
 	if (s->has_failed || s->n_rows == 0)
 		return next_ms;
 	store_turn_init(&s->turn, schedule_on_done, s);
@@ -401,7 +448,8 @@ static int64_t schedule_run(struct schedule *s, int64_t now_ms)
 	if (i < s->n_rows)
 		next_ms = s->rows[i].at_ms;
 	schedule_commit(s);
-	schedule_finish(s, began_ns);
+	if (schedule_finish(s, began_ns) && s->n_unreadable > 0)
+		schedule_skip(s, &s->rows[i - 1]);
 	return next_ms;
 }
 
@@ -485,6 +533,8 @@ static void *schedule_main(void *user)
 		/* Noted after the look that found next_ms, or taken into account by it. */
 		if (s->noted_ms < next_ms)
 			next_ms = s->noted_ms;
+		if (s->noted_ms <= s->skipped.at_ms)
+			s->skipped.at_ms = -1;
 		s->noted_ms = INT64_MAX;
 		stops = s->stops;
 		if (!stops && next_ms > now_ms)
@@ -508,6 +558,7 @@ int schedule_new(struct schedule **ret, struct broker *b)
 	s->broker = b;
 	s->noted_ms = INT64_MAX;
 	s->sleeps_until_ms = INT64_MIN;
+	s->skipped.at_ms = -1;
 	STAILQ_INIT(&s->deliveries);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_condattr_init(&attr);

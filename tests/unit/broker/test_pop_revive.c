@@ -175,7 +175,7 @@ static unsigned rows_left(struct fixture *f)
 	int64_t next_ms;
 
 	schedule_stop(f->broker.schedule); /* one thread at a time scans */
-	assert_int_equal(store_due_scan(f->broker.store, INT64_MAX - 1, INT64_MAX, 100, count_row, &n, &next_ms), 0);
+	assert_int_equal(store_due_scan(f->broker.store, NULL, INT64_MAX - 1, INT64_MAX, 100, count_row, &n, &next_ms), 0);
 	return n;
 }
 

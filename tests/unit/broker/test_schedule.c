@@ -3,11 +3,13 @@
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "daemons/broker/message.h"
 #include "daemons/broker/schedule.h"
 #include "libmq/wire/message_properties.h"
+#include "storage/internal.h"
 
 static void start(struct fixture *f)
 {
@@ -347,6 +349,92 @@ static void a_row_without_a_record_holds_up_nobody(void **state)
 	await_delivered(f, "T", 1);
 }
 
+/* ---- Damage ---- */
+
+/* Swaps what is stored under the locators with `values`. */
+static void swap_records(struct fixture *f, const int64_t *locators, char (*values)[300], size_t *sizes, unsigned n)
+{
+	struct store *s = f->broker.store;
+
+	for (unsigned i = 0; i < n; i++) {
+		_cleanup_(rocksdb_textp) char *text = NULL;
+		rocksdb_column_family_handle_t *cf = queue_by_number(s, locator_queue(locators[i]))->family->cf;
+		char key[RECORD_KEY_SIZE], *old;
+		size_t n_old;
+
+		record_key(key, locator_queue(locators[i]), locator_offset(locators[i]));
+		old = rocksdb_get_cf(s->db, s->read_options[STORE_DISK], cf, key, sizeof key, &n_old, &text);
+		assert_non_null(old);
+		assert_true(n_old <= sizeof values[i]);
+		rocksdb_put_cf(s->db, s->write_options, cf, key, sizeof key, values[i], sizes[i], &text);
+		assert_null(text);
+		memcpy(values[i], old, n_old);
+		sizes[i] = n_old;
+		rocksdb_free(old);
+	}
+}
+
+static enum store_verdict count_row(void *user, const struct store_due *due)
+{
+	++*(int *)user;
+	return STORE_GO_ON;
+}
+
+static int count_due(struct fixture *f)
+{
+	int64_t next_ms;
+	int n = 0;
+
+	assert_int_equal(store_due_scan(f->broker.store, NULL, INT64_MAX - 1, INT64_MAX, 10000, count_row, &n, &next_ms), 0);
+	return n;
+}
+
+static void what_cannot_be_read_holds_up_nobody_and_stays(void **state)
+{
+	enum { N = 600 }; /* more than two turns */
+	static char values[N][300], line[1000];
+	static int64_t locators[N];
+	static size_t sizes[N];
+	struct fixture *f = *state;
+	int stderr_fd = dup(2), log_fd = memfd_create("log", MFD_CLOEXEC);
+
+	/* Half of them have no place for a record, half have a record that cannot be taken apart. */
+	for (int i = 0; i < N; i++) {
+		locators[i] = put(f, "T", "DELAY\0011\2", "x");
+		sizes[i] = i % 2 ? 1 : sizeof values[i];
+	}
+	dup2(log_fd, 2);
+	swap_records(f, locators, values, sizes, N);
+	fixture_advance(f, 10);
+	put(f, "U", "DELAY\0011\2", "behind");
+	fixture_advance(f, 5000);
+	await_delivered(f, "U", 1);
+	put(f, "U", "DELAY\0011\2", "later");
+	put(f, "U", "DELAY\0012\2", "much later");
+	fixture_advance(f, 5000);
+	await_delivered(f, "U", 2);
+	await_look(f);
+	dup2(stderr_fd, 2);
+	close(stderr_fd);
+	assert_int_equal(delivered(f, "T"), 0);
+	schedule_stop(f->broker.schedule); /* one thread at a time scans */
+	assert_int_equal(count_due(f), N + 1);
+	assert_true(pread(log_fd, line, sizeof line - 1, 0) > 0);
+	close(log_fd);
+	assert_non_null(strstr(line, "cannot be read and has to wait (due at 1795000005000, locator "));
+	assert_non_null(strstr(line, "its record is damaged. Others go on, and it is tried again; mq-store check of the stopped broker tells"));
+	assert_ptr_equal(strchr(line, '\n'), strrchr(line, '\n')); /* one line for all */
+
+	f->broker.schedule = schedule_free(f->broker.schedule);
+	start(f);
+	await_look(f);
+	swap_records(f, locators, values, sizes, N);
+	fixture_advance(f, 10000);
+	await_delivered(f, "T", N);
+	await_look(f);
+	assert_int_equal(delivered(f, "U"), 2);
+}
+
 /* ---- Levels ---- */
 
 static void levels_are_read_as_configured(void **state)
@@ -381,6 +469,7 @@ int main(void)
 		SCHEDULED(a_message_without_room_for_the_times_comes_without_them),
 		SCHEDULED(a_recalled_message_does_not_come),
 		SCHEDULED(a_row_without_a_record_holds_up_nobody),
+		SCHEDULED(what_cannot_be_read_holds_up_nobody_and_stays),
 		cmocka_unit_test(levels_are_read_as_configured),
 	};
 

@@ -28,7 +28,7 @@ static struct dues due_until(struct fixture *f, int64_t until_ms, unsigned max)
 {
 	struct dues d = { .f = f };
 
-	assert_int_equal(store_due_scan(f->store, until_ms, INT64_MAX, max, dues_on_row, &d, &d.next_ms), 0);
+	assert_int_equal(store_due_scan(f->store, NULL, until_ms, INT64_MAX, max, dues_on_row, &d, &d.next_ms), 0);
 	return d;
 }
 
@@ -77,6 +77,28 @@ static int64_t due_offset(const struct dues *d, unsigned i)
 	return locator_offset(d->rows[i].locator);
 }
 
+static void a_scan_may_begin_behind_a_row(void **state)
+{
+	struct fixture *f = *state;
+	struct dues all, d = { .f = f };
+
+	put_due(f, "a", 10, 0);
+	put_due(f, "b", 20, 0);
+	put_due(f, "c", 20, 0);
+	put_due(f, "d", 30, 0);
+	all = due_until(f, 100, 10);
+	assert_int_equal(all.n, 4);
+	assert_int_equal(store_due_scan(f->store, &all.rows[1], 25, INT64_MAX, 10, dues_on_row, &d, &d.next_ms), 0);
+	assert_int_equal(d.n, 1);
+	assert_int_equal(due_offset(&d, 0), 2);
+	assert_int_equal(d.next_ms, 30);
+	d = (struct dues){ .f = f };
+	assert_int_equal(store_due_scan(f->store, &all.rows[3], 100, 1000, 10, dues_on_row, &d, &d.next_ms), 0);
+	assert_int_equal(d.n, 0);
+	assert_int_equal(d.next_ms, 1000);
+	assert_int_equal(count_due(f), 4); /* what is before was not forgotten */
+}
+
 static void rows_come_by_time_then_in_the_order_of_storing(void **state)
 {
 	struct fixture *f = *state;
@@ -112,7 +134,7 @@ static void nothing_is_handed_out_before_its_time_or_beyond_the_bound(void **sta
 	assert_int_equal(due_until(f, 1000, 1).next_ms, 101);
 
 	struct dues d = { .f = f, .stop_after = 2 };
-	assert_int_equal(store_due_scan(f->store, 1000, INT64_MAX, 10, dues_on_row, &d, &d.next_ms), 0);
+	assert_int_equal(store_due_scan(f->store, NULL, 1000, INT64_MAX, 10, dues_on_row, &d, &d.next_ms), 0);
 	assert_int_equal(d.n, 2);
 	assert_int_equal(d.next_ms, 102);
 }
@@ -196,7 +218,7 @@ static void a_row_written_during_a_scan_is_not_passed_over(void **state)
 	struct dues d = { .f = f, .during = put_earlier };
 
 	put_due(f, "a", 100, 0);
-	assert_int_equal(store_due_scan(f->store, 1000, INT64_MAX, 10, dues_on_row, &d, &d.next_ms), 0);
+	assert_int_equal(store_due_scan(f->store, NULL, 1000, INT64_MAX, 10, dues_on_row, &d, &d.next_ms), 0);
 	assert_int_equal(d.n, 1);
 
 	d = due_until(f, 1000, 10);
@@ -406,7 +428,7 @@ static void a_message_is_with_each_group_that_popped_it(void **state)
 	assert_int_equal(change(f, NULL, NULL, &g), 0);
 	fixture_close(f);
 	fixture_open(f);
-	assert_int_equal(store_due_scan(f->store, 100, INT64_MAX, 10, assert_popped, &n, &next), 0);
+	assert_int_equal(store_due_scan(f->store, NULL, 100, INT64_MAX, 10, assert_popped, &n, &next), 0);
 	assert_int_equal(n, 2);
 	assert_int_equal(change(f, &g, NULL, NULL), 0);
 	assert_int_equal(change(f, &g, NULL, NULL), -ENOENT);
@@ -463,20 +485,20 @@ static void a_scan_looks_no_further_than_its_horizon(void **state)
 	struct dues d = { .f = f };
 
 	assert_int_equal(change(f, NULL, NULL, &far), 0);
-	assert_int_equal(store_due_scan(f->store, 50, 1050, 10, dues_on_row, &d, &d.next_ms), 0);
+	assert_int_equal(store_due_scan(f->store, NULL, 50, 1050, 10, dues_on_row, &d, &d.next_ms), 0);
 	assert_int_equal(d.n, 0);
 	assert_int_equal(d.next_ms, 1050);
-	assert_int_equal(store_due_scan(f->store, 4500, 5500, 10, dues_on_row, &d, &d.next_ms), 0);
+	assert_int_equal(store_due_scan(f->store, NULL, 4500, 5500, 10, dues_on_row, &d, &d.next_ms), 0);
 	assert_int_equal(d.n, 0);
 	assert_int_equal(d.next_ms, 5000);
 	/* What is put below the horizon afterwards is found. */
-	assert_int_equal(store_due_scan(f->store, 50, 1050, 10, dues_on_row, &d, &d.next_ms), 0);
+	assert_int_equal(store_due_scan(f->store, NULL, 50, 1050, 10, dues_on_row, &d, &d.next_ms), 0);
 	assert_int_equal(change(f, NULL, NULL, &near), 0);
-	assert_int_equal(store_due_scan(f->store, 150, 1150, 10, dues_on_row, &d, &d.next_ms), 0);
+	assert_int_equal(store_due_scan(f->store, NULL, 150, 1150, 10, dues_on_row, &d, &d.next_ms), 0);
 	assert_int_equal(d.n, 1);
 	assert_int_equal(d.next_ms, 1150);
 	assert_int_equal(change(f, &near, NULL, NULL), 0);
-	assert_int_equal(store_due_scan(f->store, 5000, 6000, 10, dues_on_row, &d, &d.next_ms), 0);
+	assert_int_equal(store_due_scan(f->store, NULL, 5000, 6000, 10, dues_on_row, &d, &d.next_ms), 0);
 	assert_int_equal(d.n, 2);
 }
 
@@ -538,6 +560,7 @@ static void metadata_goes_with_the_op(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(a_scan_may_begin_behind_a_row),
 		TEST(rows_come_by_time_then_in_the_order_of_storing),
 		TEST(nothing_is_handed_out_before_its_time_or_beyond_the_bound),
 		TEST(a_move_is_done_once),
