@@ -355,10 +355,12 @@ static void round_publish(struct store *s, struct round *r)
 	for (size_t i = 0; i < r->n_grown; i++) {
 		struct store_queue *q = r->grown[i].queue;
 
-		if (atomic_load(&q->max) == atomic_load(&q->min))
+		if (atomic_load(&q->written) == atomic_load(&q->min))
 			atomic_store(&q->first_at_ms, q->last_at_ms);
 		r->grown[i].new_max = q->next_offset;
-		atomic_store(&q->max, q->next_offset);
+		atomic_store(&q->written, q->next_offset);
+		if (!s->cfg.sync_flush)
+			atomic_store(&q->max, q->next_offset);
 	}
 	atomic_store(&s->messages_put, s->counters.messages);
 	atomic_store(&s->bytes_put, s->counters.bytes);
@@ -429,7 +431,7 @@ static void round_finish(struct store *s, struct round *r)
 	struct store_turn_list waiting = STAILQ_HEAD_INITIALIZER(waiting);
 	struct store_turn *turn;
 
-	if (s->cfg.on_append)
+	if (s->cfg.on_append && !s->cfg.sync_flush)
 		for (size_t i = 0; i < r->n_grown; i++)
 			s->cfg.on_append(s->cfg.user, r->grown[i].queue, r->grown[i].new_max);
 	if (s->cfg.on_due && r->due_first_ms < INT64_MAX)
@@ -441,8 +443,8 @@ static void round_finish(struct store *s, struct round *r)
 		else
 			turn->done(turn);
 	}
-	if (!STAILQ_EMPTY(&waiting))
-		flush_enqueue(s, &waiting);
+	if (s->cfg.sync_flush && (r->n_grown > 0 || !STAILQ_EMPTY(&waiting)))
+		flush_enqueue(s, &waiting, r->grown, r->n_grown);
 }
 
 /* Lets the append lock go. True: there is something to take along. */

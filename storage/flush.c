@@ -1,5 +1,5 @@
-/* The flusher: one thread that syncs the log. With SYNC_FLUSH it syncs once for all turns that queued meanwhile and then releases
- * them; with ASYNC_FLUSH every flush_interval_ms if something was written. It also takes over turns from a loop that has
+/* The flusher: one thread that syncs the log. With SYNC_FLUSH it syncs once for all turns that queued meanwhile, then publishes what
+ * they wrote and releases them; with ASYNC_FLUSH every flush_interval_ms if something was written. It also takes over turns from a loop that has
  * committed for others long enough. */
 #include <errno.h>
 
@@ -43,7 +43,7 @@ int store_sync_to(struct store *s, uint64_t sequence)
 	return atomic_load(&s->durable_sequence) >= sequence ? 0 : store_sync(s);
 }
 
-void flush_enqueue(struct store *s, struct store_turn_list *turns)
+void flush_enqueue(struct store *s, struct store_turn_list *turns, const struct grown *grown, size_t n_grown)
 {
 	struct store_turn *turn;
 	LOCKED(&s->flush_lock);
@@ -51,6 +51,13 @@ void flush_enqueue(struct store *s, struct store_turn_list *turns)
 	STAILQ_FOREACH(turn, turns, link)
 		turn->waits = true;
 	STAILQ_CONCAT(&s->flush_wait, turns);
+	for (size_t i = 0; i < n_grown; i++) {
+		struct store_queue *q = grown[i].queue;
+
+		if (!q->is_in_flush)
+			STAILQ_INSERT_TAIL(&s->flush_grown, q, flush_link);
+		q->is_in_flush = true;
+	}
 	pthread_cond_signal(&s->flush_cond);
 }
 
@@ -74,6 +81,44 @@ bool store_turn_each_waiting(struct store *s, struct store_turn *turn, void (*ea
 	return true;
 }
 
+/* A consumer that got what a power loss then takes away would look for the next message behind the one that gets this offset
+ * afterwards, and never see it: so nobody gets what the disk does not have. */
+static void flush_publish(struct store *s, struct store_queue_list *grown)
+{
+	struct store_queue *q;
+
+	pthread_rwlock_rdlock(&s->queues_lock);
+	STAILQ_FOREACH(q, grown, flush_link)
+		if (!q->is_deleted)
+			atomic_store(&q->max, q->synced);
+	pthread_rwlock_unlock(&s->queues_lock);
+	if (s->cfg.on_append)
+		STAILQ_FOREACH(q, grown, flush_link)
+			s->cfg.on_append(s->cfg.user, q, q->synced);
+
+	/* Who wrote meanwhile found these queues in the list: the next sync is theirs. */
+	LOCKED(&s->flush_lock);
+	while ((q = STAILQ_FIRST(grown))) {
+		STAILQ_REMOVE_HEAD(grown, flush_link);
+		q->is_in_flush = atomic_load(&q->written) > q->synced;
+		if (q->is_in_flush)
+			STAILQ_INSERT_TAIL(&s->flush_grown, q, flush_link);
+	}
+}
+
+static int flush_sync(struct store *s, struct store_queue_list *grown)
+{
+	struct store_queue *q;
+	int r;
+
+	STAILQ_FOREACH(q, grown, flush_link)
+		q->synced = atomic_load(&q->written);
+	r = store_sync(s);
+	if (r == 0)
+		flush_publish(s, grown);
+	return r;
+}
+
 static void flush_release(struct store *s, struct store_turn_list *turns, int result)
 {
 	struct store_turn *turn;
@@ -92,6 +137,12 @@ static void flush_release(struct store *s, struct store_turn_list *turns, int re
 	}
 }
 
+/* Flush lock held. */
+static bool flush_has_work(const struct store *s)
+{
+	return !STAILQ_EMPTY(&s->flush_wait) || !STAILQ_EMPTY(&s->flush_grown) || s->wants_drain;
+}
+
 static void *flusher_main(void *user)
 {
 	struct store *s = user;
@@ -101,17 +152,19 @@ static void *flusher_main(void *user)
 	pthread_mutex_lock(&s->flush_lock);
 	for (;;) {
 		struct store_turn_list turns = STAILQ_HEAD_INITIALIZER(turns);
+		struct store_queue_list grown = STAILQ_HEAD_INITIALIZER(grown);
 		bool is_due, wants_drain;
 		int64_t left_ms = next_ms - mq_mono_ms(&mq_clock_system);
 
-		if (STAILQ_EMPTY(&s->flush_wait) && !s->wants_drain && !s->flusher_stops && left_ms > 0) {
+		if (!flush_has_work(s) && !s->flusher_stops && left_ms > 0) {
 			struct timespec deadline = store_deadline(left_ms);
 
 			pthread_cond_timedwait(&s->flush_cond, &s->flush_lock, &deadline);
 		}
-		if (s->flusher_stops && STAILQ_EMPTY(&s->flush_wait) && !s->wants_drain)
+		if (s->flusher_stops && !flush_has_work(s))
 			break;
 		STAILQ_CONCAT(&turns, &s->flush_wait);
+		STAILQ_CONCAT(&grown, &s->flush_grown);
 		wants_drain = s->wants_drain;
 		s->wants_drain = false;
 		pthread_mutex_unlock(&s->flush_lock);
@@ -121,8 +174,8 @@ static void *flusher_main(void *user)
 		is_due = mq_mono_ms(&mq_clock_system) >= next_ms;
 		if (is_due)
 			next_ms = mq_mono_ms(&mq_clock_system) + interval_ms;
-		if (!STAILQ_EMPTY(&turns))
-			flush_release(s, &turns, store_sync(s));
+		if (!STAILQ_EMPTY(&turns) || !STAILQ_EMPTY(&grown))
+			flush_release(s, &turns, flush_sync(s, &grown));
 		else if (is_due && atomic_load(&s->written_sequence) > atomic_load(&s->durable_sequence))
 			(void)store_sync(s); /* the state says it, and who appends next is told */
 		atomic_fetch_add(&s->flusher_progress, 1);

@@ -50,8 +50,14 @@ struct store_queue {
 	bool has_row;                    /* append_lock: the metadata row names the family */
 	unsigned n_parked;               /* append_lock: ops that wait for a family */
 	uint64_t grown_in;               /* append_lock: the round that last added a record */
+	_Atomic int64_t written;         /* next_offset after the last write: records below it can be got by locator */
 
-	/* Published: stored with seq_cst after the write and before on_append(), so that a waiter that parks and then reads the
+	/* With SYNC_FLUSH only: what is written and not published. */
+	STAILQ_ENTRY(store_queue) flush_link; /* in flush_grown, or in the flusher's own list */
+	bool is_in_flush;                     /* flush_lock: it is in one of them */
+	int64_t synced;                       /* the flusher's: what the sync under way covers */
+
+	/* Published: stored with seq_cst after the write (with SYNC_FLUSH, after the sync) and before on_append(), so that a waiter that parks and then reads the
 	 * maximum, and a committer that raises it and then looks for waiters, cannot miss each other. */
 	_Atomic int64_t max;
 	_Atomic int64_t min;
@@ -73,6 +79,7 @@ struct offset_row {
 };
 
 STAILQ_HEAD(store_turn_list, store_turn);
+STAILQ_HEAD(store_queue_list, store_queue);
 
 struct counters {
 	uint64_t messages, bytes, bytes_dropped;
@@ -144,9 +151,10 @@ struct store {
 	_Atomic int64_t write_began_ms; /* monotonic; 0: no write is under way */
 	_Atomic int64_t sync_began_ms;  /* the same of a sync */
 
-	pthread_mutex_t flush_lock; /* protects the next three, and what turns in flush_wait say of waiting */
+	pthread_mutex_t flush_lock; /* protects the next four, and what turns in flush_wait say of waiting */
 	pthread_cond_t flush_cond;
 	struct store_turn_list flush_wait;
+	struct store_queue_list flush_grown;
 	bool wants_drain, flusher_stops;
 	pthread_mutex_t sync_lock; /* one sync and one side record at a time */
 	unsigned durable_slot;     /* sync_lock */
@@ -274,7 +282,8 @@ void append_retry(struct store *s); /* parked ops are looked at again, then appe
 /* ---- flush.c ---- */
 int flush_start(struct store *s) _must_check_;
 void flush_stop(struct store *s); /* everything written is synced and every turn done */
-void flush_enqueue(struct store *s, struct store_turn_list *turns);
+/* With SYNC_FLUSH: once the disk has what is written by now, these queues are published, then these turns done. `turns` is empty afterwards. */
+void flush_enqueue(struct store *s, struct store_turn_list *turns, const struct grown *grown, size_t n_grown);
 void flush_wake_drain(struct store *s);
 int store_sync(struct store *s); /* 0, -EIO */
 /* The same, unless what has this sequence number is on the disk already. Files and families are deleted at once, outside the log: the rows

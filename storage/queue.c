@@ -248,6 +248,7 @@ static int queue_load_end(struct store *s, struct store_queue *q, int64_t min, s
 	}
 	q->next_offset = max;
 	atomic_store(&q->min, min);
+	atomic_store(&q->written, max);
 	atomic_store(&q->max, max);
 	return 0;
 }
@@ -330,6 +331,7 @@ static void queue_detach(struct store *s, struct store_queue *q, struct store_fa
 		HASH_DELETE(by_number, s->by_number, q);
 	q->is_deleted = true;
 	atomic_store(&q->min, 0);
+	atomic_store(&q->written, 0);
 	atomic_store(&q->max, 0);
 }
 

@@ -102,7 +102,7 @@ int store_get(struct store *s, int64_t locator, enum store_tier tier, store_on_r
 	char key[RECORD_KEY_SIZE];
 	struct mq_slice value;
 
-	if (!q || offset < atomic_load(&q->min) || offset >= atomic_load(&q->max))
+	if (!q || offset < atomic_load(&q->min) || offset >= atomic_load(&q->written))
 		return -ENOENT;
 	record_key(key, locator_queue(locator), offset);
 	pthread_rwlock_rdlock(&s->queues_lock);

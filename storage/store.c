@@ -528,6 +528,7 @@ static struct store *store_new(const struct store_config *cfg)
 	STAILQ_INIT(&s->spares);
 	STAILQ_INIT(&s->dead);
 	STAILQ_INIT(&s->flush_wait);
+	STAILQ_INIT(&s->flush_grown);
 	TAILQ_INIT(&s->dirty_offsets);
 	if (!s->cfg.path)
 		return store_free(s);

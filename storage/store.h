@@ -3,7 +3,8 @@
  * Happy path of a send: the loop gathers struct store_op in its struct store_turn and calls store_commit() at the turn's end.
  * Under the append lock offsets and store time are assigned, one WriteBatch is written (combining turns of other loops that
  * arrived meanwhile), the queues' maximum offsets are published, on_append() wakes waiters, and turn->done() is called: at once
- * with ASYNC_FLUSH, by the flusher after fdatasync with SYNC_FLUSH. Nothing is visible or acknowledged before that.
+ * with ASYNC_FLUSH, by the flusher after fdatasync with SYNC_FLUSH. Nothing can be scanned or is acknowledged before that; by its locator a
+ * record can be got as soon as it is written.
  *
  * Failure modes. Free space below the guard: ops end with -ENOSPC before anything is written; resumes by itself. RocksDB found no
  * space for a table all the same: the same, until it has written it. RocksDB refuses a write for another reason: -EIO, and the store is STORE_FAILED for good (nothing is ever written after a write error); reads go on.
@@ -58,7 +59,7 @@ struct store_config {
 	 * Borrowed until store_close(). */
 	const char *const *due_topics;
 	struct store_hooks hooks;
-	/* On the committing thread, append lock not held, once per queue that grew: new messages [old max, new max). Must be quick.
+	/* On the committing thread (SYNC_FLUSH: the flusher), append lock not held, once per queue that grew: new messages [old max, new max). Must be quick.
 	 * Two committers may call in either order, so new_max may be behind store_queue_max() and behind an earlier call. */
 	void (*on_append)(void *user, struct store_queue *queue, int64_t new_max);
 	/* On the committing thread, append lock not held: rows of `due` were written, the earliest for at_ms. Must be quick. */
@@ -93,7 +94,7 @@ int store_queue_open(struct store *store, struct mq_slice topic, int32_t queue_i
 /* NULL when nothing was ever appended to it or opened. */
 struct store_queue *store_queue_find(struct store *store, struct mq_slice topic, int32_t queue_id);
 int64_t store_queue_min(const struct store_queue *q); /* smallest readable offset */
-int64_t store_queue_max(const struct store_queue *q); /* next free offset */
+int64_t store_queue_max(const struct store_queue *q); /* behind the last that can be scanned; with ASYNC_FLUSH the next free offset */
 struct mq_slice store_queue_topic(const struct store_queue *q); /* borrowed, as long as the queue */
 int32_t store_queue_id(const struct store_queue *q);
 /* The locator of a record below the maximum. */

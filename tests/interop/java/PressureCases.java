@@ -227,6 +227,7 @@ final class PressureCases {
 				for (int i = 0; i < 3; i++)
 					statuses.add(ledger.send(c.producer, ledger.next("late")));
 				w.outcome("synchronous " + World.histogram(statuses));
+				w.outcome("consumers get of them " + c.seen(ledger).stream().filter(text -> text.startsWith("late")).count());
 				w.outcome("asynchronous " + ledger.sendAsync(c.producer, m).get(60, TimeUnit.SECONDS));
 				SendResult r = c.producer.send(List.of(first, second), ledger.queue);
 				ledger.told(first, r);

@@ -87,6 +87,7 @@ static inline void fixture_configure(struct fixture *f, const char *const *sets,
 	struct option_args args = { .program = "test", .sets = sets, .n_sets = n };
 	struct mq_error err = {};
 
+	options_free(&broker_options, &f->broker.config);
 	if (options_load(&broker_options, &args, &f->broker.config, &err) < 0)
 		fail_msg("%s", err.text);
 }

@@ -39,6 +39,7 @@ struct fixture {
 	_Atomic int n_appends;
 	_Atomic int64_t last_max;
 	_Atomic int n_states;
+	_Atomic bool sync_stands;
 };
 
 static inline int64_t fixture_wall(void *user)
@@ -58,6 +59,8 @@ static inline int fixture_before_sync(void *user)
 	struct fixture *f = user;
 
 	atomic_fetch_add(&f->n_syncs, 1);
+	while (atomic_load(&f->sync_stands))
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 	return atomic_load(&f->sync_error);
 }
 static inline int fixture_free_bytes(void *user, uint64_t *ret_free, uint64_t *ret_total)
@@ -105,6 +108,7 @@ static inline void fixture_open(struct fixture *f)
 
 static inline void fixture_close(struct fixture *f)
 {
+	atomic_store(&f->sync_stands, false);
 	f->store = store_close(f->store);
 }
 

@@ -330,8 +330,59 @@ static void failing_sync_fails_who_waits_and_everybody_after(void **state)
 	assert_int_equal(offsets_flush(f->store), -EIO);
 	assert_int_equal(store_sync(f->store), -EIO);
 	assert_int_equal(rocksdb_get_latest_sequence_number(f->store->db), sequence);
-	/* reads go on */
-	assert_string_equal(scan(f, "T", 0, 0).body, "bad");
+	/* reads go on, of what the disk has */
+	assert_string_equal(scan(f, "T", 0, 0).body, "good");
+}
+
+static void append_without_waiting(struct fixture *f)
+{
+	struct message m;
+	struct store_op op;
+
+	message_init(&m, queue_of(f, "T", 0), &(struct message_spec){ .topic = "T", .body = "x" });
+	store_op_init(&op);
+	op.records = &m.record;
+	op.n_records = 1;
+	op.no_wait = true;
+	commit_and_wait(f->store, &op, 1);
+	assert_int_equal(op.result, 0);
+	message_done(&m);
+}
+
+static enum store_verdict ignore_on_record(void *user, int64_t offset, int64_t tag_hash, struct mq_slice record)
+{
+	return STORE_STOP;
+}
+
+static void nobody_gets_what_the_disk_does_not_have(void **state)
+{
+	struct fixture *f = *state;
+	struct store_queue *q;
+	uint64_t n_syncs;
+
+	f->cfg.sync_flush = true;
+	f->cfg.flush_interval_ms = 1000;
+	fixture_open(f);
+	assert_int_equal(append(f, "T", 0, "x"), 0);
+	q = queue_of(f, "T", 0);
+	assert_int_equal(store_queue_max(q), 1); /* before the send was done */
+	assert_int_equal(atomic_load(&f->n_appends), 1);
+
+	n_syncs = atomic_load(&f->n_syncs);
+	atomic_store(&f->sync_stands, true);
+	append_without_waiting(f);
+	AWAIT(atomic_load(&f->n_syncs) > n_syncs);
+	append_without_waiting(f); /* not covered by the sync under way */
+	assert_int_equal(store_queue_max(q), 1);
+	assert_int_equal(scan(f, "T", 0, 0).n, 1);
+	assert_int_equal(atomic_load(&f->n_appends), 1);
+	assert_int_equal(store_get(f->store, store_queue_locator(q, 2), STORE_DISK, ignore_on_record, NULL), 0);
+	assert_int_equal(store_get(f->store, store_queue_locator(q, 3), STORE_DISK, ignore_on_record, NULL), -ENOENT);
+
+	atomic_store(&f->sync_stands, false);
+	AWAIT(atomic_load(&f->last_max) == 3);
+	assert_int_equal(store_queue_max(q), 3);
+	assert_int_equal(scan(f, "T", 0, 0).n, 3);
 }
 
 static void failing_write_fails_for_good(void **state)
@@ -355,22 +406,13 @@ static void failing_write_fails_for_good(void **state)
 static void who_does_not_wait_is_not_held_by_the_disk(void **state)
 {
 	struct fixture *f = *state;
-	struct message m;
-	struct store_op op;
 
 	f->cfg.sync_flush = true;
 	f->cfg.flush_interval_ms = 1000;
 	fixture_open(f);
 	append(f, "T", 0, "x");
 	atomic_store(&f->sync_error, -EIO);
-	message_init(&m, queue_of(f, "T", 0), &(struct message_spec){ .topic = "T", .body = "x" });
-	store_op_init(&op);
-	op.records = &m.record;
-	op.n_records = 1;
-	op.no_wait = true;
-	commit_and_wait(f->store, &op, 1);
-	assert_int_equal(op.result, 0);
-	message_done(&m);
+	append_without_waiting(f);
 }
 
 static void overrides_are_in_effect_where_they_were_built(void **state)
@@ -403,6 +445,7 @@ int main(void)
 		TEST_CLOSED(turns_of_many_threads_wait_for_one_sync),
 		TEST(everything_is_there_after_a_restart),
 		TEST_CLOSED(failing_sync_fails_who_waits_and_everybody_after),
+		TEST_CLOSED(nobody_gets_what_the_disk_does_not_have),
 		TEST(failing_write_fails_for_good),
 		TEST_CLOSED(who_does_not_wait_is_not_held_by_the_disk),
 		TEST(overrides_are_in_effect_where_they_were_built),
