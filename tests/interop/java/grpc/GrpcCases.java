@@ -312,6 +312,9 @@ public final class GrpcCases {
 		try (SimpleConsumer c = consumer(group, topic, FilterExpression.SUB_ALL);
 				Producer p = PROVIDER.newProducerBuilder().setClientConfiguration(proxy()).setTopics(topic).setTransactionChecker(m -> {
 					asked.add(text(m));
+					/* On a busy machine it is asked of those, too, that are about to be ended: Apache's broker would commit both. */
+					if (!text(m).startsWith("open"))
+						return TransactionResolution.UNKNOWN;
 					return text(m).endsWith("committed") ? TransactionResolution.COMMIT : TransactionResolution.ROLLBACK;
 				}).build()) {
 			for (String text : List.of("committed", "rolled back", "open, then committed", "open, then rolled back")) {
@@ -325,7 +328,6 @@ public final class GrpcCases {
 			}
 			for (MessageView m : receive(c, 2, Duration.ofSeconds(60)))
 				w.outcome(text(m) + " attempt " + m.getDeliveryAttempt());
-			/* On a busy machine the checker is asked of the others, too, before they are ended. */
 			World.await("both checks", () -> asked.containsAll(List.of("open, then committed", "open, then rolled back")));
 			w.outcome("then " + c.receive(16, Duration.ofSeconds(30)).size());
 		}
