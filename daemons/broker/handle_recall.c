@@ -1,6 +1,6 @@
 /* RECALL_MESSAGE (370); reference: protocol/requests-broker.md section 2.6. As upstream, a message
  * that recalls another is stored like any timer message and waits where the other waits; it is due
- * just before, and schedule.c then lets the other one go. Whether there is another is not known
+ * just before, and schedule_take.c then lets the other one go. Whether there is another is not known
  * when the answer is sent. */
 #include <errno.h>
 #include <inttypes.h>

@@ -1,5 +1,5 @@
 /* What comes of a popped message whose invisible time is over (PopReviveService.reviveRetry): a copy in the group's retry topic, counted
- * as consumed once more. A message that was popped from a retry topic goes back to it. Called by schedule.c on its thread. */
+ * as consumed once more. A message that was popped from a retry topic goes back to it. On the thread of schedule.c. */
 #pragma once
 
 #include "libmq/base/cleanup.h"
