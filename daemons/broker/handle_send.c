@@ -17,7 +17,7 @@
 #include "daemons/broker/reply.h"
 #include "daemons/broker/send.h"
 
-#define SEND_V2_FIELDS(X) SEND_LIST(X, SEND_SHORT_NAME)
+#define SEND_V2_FIELDS(X) SEND_LIST(X, SEND_SHORT_NAME, OPTIONAL)
 MQ_HEADER(send_v2, SEND_V2_FIELDS)
 
 union send_any_header {
@@ -211,6 +211,12 @@ static int send_check_queue(struct send *s)
 
 /* ---- Making what is missing ---- */
 
+/* What a topic cannot be made without, or NULL. */
+static const char *send_lacks(const struct send_header *h)
+{
+	return h->default_queues == SEND_QUEUES_ABSENT ? "defaultTopicQueueNums" : !h->default_topic.p ? "defaultTopic" : NULL;
+}
+
 /* Decides about a message to %RETRY%group, and sees to the topic of the group's dead letters. -ENOENT: it is not there and may
  * not be made here. */
 static int send_divert(struct send *s, const struct group *group, bool may_make)
@@ -240,7 +246,7 @@ static void send_make(void *arg)
 	struct group config;
 
 	s->made = topics_get(s->broker->topics, s->h.topic, &s->topic);
-	if (s->made == -ENOENT) {
+	if (s->made == -ENOENT && !send_lacks(&s->h)) {
 		s->made = topics_create_on_send(s->broker->topics, s->h.topic, s->h.default_topic,
 						s->h.default_queues, &s->topic);
 		s->is_new_topic = s->made == 0;
@@ -291,6 +297,8 @@ static int send_begin(struct mq_request *req, const struct send_header *h)
 	if (topics_forbids_send(h->topic))
 		return mq_reply_code(req, MQ_NO_PERMISSION, "Sending message to topic[%.*s] is forbidden.",
 				     MQ_FMT(h->topic));
+	if (r == -ENOENT && send_lacks(h))
+		return mq_reply_code(req, MQ_SYSTEM_ERROR, "the custom field <%s> is null", send_lacks(h));
 
 	struct send *s = calloc(1, sizeof *s);
 
@@ -318,7 +326,7 @@ static int send_begin(struct mq_request *req, const struct send_header *h)
 
 int handle_send_message(struct mq_request *req)
 {
-	struct send_header h = { .max_times = RETRY_TIMES_ABSENT };
+	struct send_header h = SEND_ABSENT;
 	struct mq_error err;
 
 	if (send_header_decode(&h, &req->cmd, &err) < 0)
@@ -328,7 +336,7 @@ int handle_send_message(struct mq_request *req)
 
 int handle_send_message_v2(struct mq_request *req)
 {
-	union send_any_header any = { .h.max_times = RETRY_TIMES_ABSENT };
+	union send_any_header any = { .h = SEND_ABSENT };
 	struct mq_error err;
 
 	if (send_v2_header_decode(&any.v2, &req->cmd, &err) < 0)

@@ -13,22 +13,25 @@
 #include "daemons/broker/topics.h"
 #include "libmq/wire/fields.h"
 
-#define SEND_LIST(X, NAME)                                                   \
-	X(slice, group, NAME("producerGroup", "a"), REQUIRED)                \
-	X(slice, topic, NAME("topic", "b"), REQUIRED)                        \
-	X(slice, default_topic, NAME("defaultTopic", "c"), REQUIRED)         \
-	X(i32, default_queues, NAME("defaultTopicQueueNums", "d"), REQUIRED) \
-	X(i32, queue_id, NAME("queueId", "e"), REQUIRED)                     \
-	X(i32, sys_flag, NAME("sysFlag", "f"), REQUIRED)                     \
-	X(i64, born_at_ms, NAME("bornTimestamp", "g"), REQUIRED)             \
-	X(i32, flag, NAME("flag", "h"), REQUIRED)                            \
-	X(slice, properties, NAME("properties", "i"), OPTIONAL)              \
-	X(i32, reconsume_times, NAME("reconsumeTimes", "j"), OPTIONAL)       \
-	X(i32, max_times, NAME("maxReconsumeTimes", "l"), OPTIONAL)          \
+/* As upstream has it, what a field says is needed only where it is used: the default topic to make a topic, the group for nothing.
+ * In version 1 a number that is none counts as not there. */
+#define SEND_LIST(X, NAME, NUMBER)                                         \
+	X(slice, topic, NAME("topic", "b"), REQUIRED)                      \
+	X(slice, default_topic, NAME("defaultTopic", "c"), OPTIONAL)       \
+	X(i32, default_queues, NAME("defaultTopicQueueNums", "d"), NUMBER) \
+	X(i32, queue_id, NAME("queueId", "e"), REQUIRED)                   \
+	X(i32, sys_flag, NAME("sysFlag", "f"), REQUIRED)                   \
+	X(i64, born_at_ms, NAME("bornTimestamp", "g"), REQUIRED)           \
+	X(i32, flag, NAME("flag", "h"), REQUIRED)                          \
+	X(slice, properties, NAME("properties", "i"), OPTIONAL)            \
+	X(i32, reconsume_times, NAME("reconsumeTimes", "j"), NUMBER)       \
+	X(i32, max_times, NAME("maxReconsumeTimes", "l"), NUMBER)          \
 	X(bool, is_batch, NAME("batch", "m"), OPTIONAL)
 #define SEND_LONG_NAME(v1, v2)  v1
 #define SEND_SHORT_NAME(v1, v2) v2
-#define SEND_FIELDS(X)          SEND_LIST(X, SEND_LONG_NAME)
+#define SEND_FIELDS(X)          SEND_LIST(X, SEND_LONG_NAME, LENIENT)
+#define SEND_ABSENT             { .default_queues = SEND_QUEUES_ABSENT, .max_times = RETRY_TIMES_ABSENT }
+enum { SEND_QUEUES_ABSENT = INT32_MIN }; /* the request does not say */
 MQ_HEADER(send, SEND_FIELDS)
 
 struct send {

@@ -1,11 +1,12 @@
 /* Typed request headers from one field list.
  *
- *   #define NAME_FIELDS(X)  X(type, member, "wireName", REQUIRED | OPTIONAL) ...
+ *   #define NAME_FIELDS(X)  X(type, member, "wireName", REQUIRED | OPTIONAL | LENIENT) ...
  *   MQ_HEADER(name, NAME_FIELDS)
  *
  * defines `struct name_header` and name_header_decode(). Types: slice, i32, i64, bool. Slices borrow from the frame behind
  * the command; an OPTIONAL field that is absent leaves its member as the caller initialised it, so defaults are set by the
- * initialiser. The error text is the one upstream uses, since clients print it. */
+ * initialiser. Of a LENIENT one that is not of its type, too: so upstream reads headers that have no decode() of their own.
+ * The error text is the one upstream uses, since clients print it. */
 #pragma once
 
 #include <errno.h>
@@ -13,7 +14,7 @@
 
 #include "libmq/wire/command.h"
 
-enum mq_need { OPTIONAL, REQUIRED };
+enum mq_need { OPTIONAL, REQUIRED, LENIENT };
 
 typedef struct mq_slice mq_slice_type;
 typedef int32_t mq_i32_type;
@@ -31,7 +32,7 @@ int mq_parse_bool(struct mq_slice text, bool *ret); /* "true" ignoring case is t
 	v = mq_command_field(cmd, wire);                                                             \
 	if (!v && need == REQUIRED)                                                                  \
 		return mq_error_set(err, -EBADMSG, "the custom field <%s> is null", wire);           \
-	if (v && mq_parse_##type(*v, &h->member) < 0)                                                \
+	if (v && mq_parse_##type(*v, &h->member) < 0 && need != LENIENT)                             \
 		return mq_error_set(err, -EBADMSG, "the custom field <%s> is not valid: %.*s", wire, \
 				    (int)(v->n > 64 ? 64 : v->n), v->p);
 

@@ -286,6 +286,48 @@ static void a_missing_field_is_named(void **state)
 	assert_refused(harness_call(p, &cmd), MQ_SYSTEM_ERROR, "the custom field <e> is not valid: zero");
 }
 
+/* Apache's broker looks at these only where it uses them. */
+static void what_only_a_new_topic_needs_may_be_missing(void **state)
+{
+	struct harness_peer *p = *state;
+	struct mq_command cmd;
+
+	send_ok(p, "Bare", "0", "", "makes the topic");
+	send_request(&cmd, "Bare", "0", "", MQ_SLICE("bare"));
+	for (const char *name = "acdijkmn"; *name; name++)
+		drop_field(&cmd, (char[]){ *name, '\0' });
+	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+
+	send_request(&cmd, "BareNew", "0", "", MQ_SLICE("x"));
+	drop_field(&cmd, "c");
+	assert_refused(harness_call(p, &cmd), MQ_SYSTEM_ERROR, "the custom field <defaultTopic> is null");
+	send_request(&cmd, "BareNew", "0", "", MQ_SLICE("x"));
+	drop_field(&cmd, "d");
+	assert_refused(harness_call(p, &cmd), MQ_SYSTEM_ERROR, "the custom field <defaultTopicQueueNums> is null");
+	send_request(&cmd, "BareNew", "0", "", MQ_SLICE("x"));
+	drop_field(&cmd, "a");
+	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+}
+
+static void a_number_that_is_none_is_as_good_as_missing_in_code_10_only(void **state)
+{
+	struct harness_peer *p = *state;
+	struct mq_command cmd;
+	struct mq_record r;
+
+	send_ok(p, "Words", "0", "", "makes the topic");
+	harness_request(&cmd, MQ_SEND_MESSAGE, "topic", "Words", "defaultTopicQueueNums", "many", "queueId", "0", "sysFlag", "0",
+			"bornTimestamp", "5", "flag", "0", "reconsumeTimes", "often", "maxReconsumeTimes", "", NULL);
+	cmd.body = MQ_SLICE("x");
+	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+	assert_int_equal(records_of(pull(p, "Words", "0", "1"), &r, 1), 1);
+	assert_int_equal(r.reconsume_times, 0);
+
+	send_request(&cmd, "Words", "0", "", MQ_SLICE("x"));
+	set_field(&cmd, "j", "often");
+	assert_refused(harness_call(p, &cmd), MQ_SYSTEM_ERROR, "the custom field <j> is not valid: often");
+}
+
 static void a_retry_topic_is_made_with_its_group(void **state)
 {
 	struct harness_peer *p = *state;
@@ -566,6 +608,8 @@ int main(void)
 		TEST(system_topics_are_no_targets),
 		TEST(sizes_are_limited),
 		TEST(a_missing_field_is_named),
+		TEST(what_only_a_new_topic_needs_may_be_missing),
+		TEST(a_number_that_is_none_is_as_good_as_missing_in_code_10_only),
 		TEST(a_retry_topic_is_made_with_its_group),
 		TEST(a_batch_is_stored_message_by_message),
 		TEST(a_batch_for_a_topic_of_batches_has_one_id),

@@ -6,7 +6,8 @@
 	X(slice, group,     "consumerGroup", REQUIRED) \
 	X(i32,   queue_id,  "queueId",       REQUIRED) \
 	X(i64,   offset,    "queueOffset",   OPTIONAL) \
-	X(bool,  is_order,  "order",         OPTIONAL)
+	X(bool,  is_order,  "order",         OPTIONAL) \
+	X(i32,   max,       "maxMsgNums",    LENIENT)
 MQ_HEADER(pull, PULL_FIELDS)
 
 static void numbers_are_read_as_parselong_reads_them(void **state)
@@ -83,6 +84,19 @@ static void missing_and_wrong_fields_are_named(void **state)
 	assert_string_equal(err.text, "the custom field <queueId> is not valid: three");
 }
 
+static void a_lenient_field_that_is_not_of_its_type_keeps_its_default(void **state)
+{
+	struct pull_header h = { .max = 7 };
+	struct mq_command cmd;
+
+	mq_command_request(&cmd, 11);
+	mq_command_add(&cmd, "consumerGroup", MQ_SLICE("g"));
+	mq_command_add_i64(&cmd, "queueId", 3);
+	mq_command_add(&cmd, "maxMsgNums", MQ_SLICE("many"));
+	assert_int_equal(pull_header_decode(&h, &cmd, NULL), 0);
+	assert_int_equal(h.max, 7);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -91,6 +105,7 @@ int main(void)
 		cmocka_unit_test(only_true_in_any_case_is_true),
 		cmocka_unit_test(a_typed_header_takes_its_fields_and_keeps_defaults),
 		cmocka_unit_test(missing_and_wrong_fields_are_named),
+		cmocka_unit_test(a_lenient_field_that_is_not_of_its_type_keeps_its_default),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
