@@ -8,7 +8,7 @@
 enum {
 	CHECKSUM_XXH3 = 4,
 	RECOVER_POINT_IN_TIME = 2,
-	LOG_WARN = 2,
+	LOG_NOTHING = 6, /* above all of RocksDB's levels */
 	MIB = 1 << 20,
 };
 
@@ -76,8 +76,10 @@ int store_options_init(struct store_options *o, uint64_t memory_bytes)
 	rocksdb_options_set_skip_checking_sst_file_sizes_on_db_open(o->db, 1);
 	rocksdb_options_set_stats_dump_period_sec(o->db, 0);
 	rocksdb_options_set_stats_persist_period_sec(o->db, 0);
-	rocksdb_options_set_info_log_level(o->db, LOG_WARN);
-	rocksdb_options_set_keep_log_file_num(o->db, 4);
+	/* Its file LOG is on the same disk: the line behind one that found no space there ends the process. What matters comes with the
+	 * error of a call as well. */
+	rocksdb_options_set_info_log_level(o->db, LOG_NOTHING);
+	rocksdb_options_set_keep_log_file_num(o->db, 1);
 	return 0;
 }
 

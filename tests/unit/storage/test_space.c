@@ -6,7 +6,8 @@
 
 enum { MIB = 1 << 20 };
 
-/* No space for tables, or for the manifest; logs go on. NULL: space for all. */
+/* No space for tables, or for the manifest, nor for what RocksDB may want to say about it in a file of its own; logs go on. NULL: space
+ * for all. */
 static const char *_Atomic refused_name;
 
 static bool is_refused(int fd, const char *name)
@@ -22,7 +23,7 @@ ssize_t write(int fd, const void *bytes, size_t n)
 {
 	const char *name = atomic_load(&refused_name);
 
-	if (name && is_refused(fd, name)) {
+	if (name && (is_refused(fd, name) || is_refused(fd, "/db/LOG"))) {
 		errno = ENOSPC;
 		return -1;
 	}
