@@ -134,7 +134,7 @@ int store_due_scan(struct store *s, const struct store_due *after, int64_t until
 	struct store_due due = {};
 	bool is_first = true;
 	size_t n_key;
-	int r = 0;
+	int r;
 
 	*ret_next_ms = horizon_ms;
 	n_key = due_first_key(key, after, from_ms);
@@ -145,9 +145,10 @@ int store_due_scan(struct store *s, const struct store_due *after, int64_t until
 	append_lock(s);
 	append_unlock(s);
 	for (rocksdb_iter_seek(it, key, n_key); rocksdb_iter_valid(it); rocksdb_iter_next(it)) {
-		r = due_parse(iterator_key(it), iterator_value(it), &due);
-		if (r < 0)
-			return r;
+		if (due_parse(iterator_key(it), iterator_value(it), &due) < 0) {
+			damage_note(s, CF_DUE, iterator_key(it), iterator_value(it));
+			continue;
+		}
 		if (is_first)
 			first_ms = due.at_ms;
 		is_first = false;

@@ -48,13 +48,15 @@ int store_half_scan(struct store *s, int64_t from, struct store_half *ret, unsig
 	_cleanup_(iteratorp) rocksdb_iterator_t *it = NULL;
 	char key[HALF_KEY_SIZE];
 	unsigned n = 0;
-	int r = 0;
+	int r;
 
 	mq_put64(key, (uint64_t)from);
 	it = rocksdb_create_iterator_cf(s->db, s->read_options[STORE_DISK], s->cf[CF_HALF]);
-	for (rocksdb_iter_seek(it, key, sizeof key); r == 0 && n < max && rocksdb_iter_valid(it); rocksdb_iter_next(it))
-		r = half_parse(iterator_key(it), iterator_value(it), &ret[n++]);
-	if (r == 0)
-		r = read_status(it);
+	for (rocksdb_iter_seek(it, key, sizeof key); n < max && rocksdb_iter_valid(it); rocksdb_iter_next(it))
+		if (half_parse(iterator_key(it), iterator_value(it), &ret[n]) == 0)
+			n++;
+		else
+			damage_note(s, CF_HALF, iterator_key(it), iterator_value(it));
+	r = read_status(it);
 	return r < 0 ? r : (int)n;
 }

@@ -23,6 +23,14 @@ static void fault(struct inspect *in, const char *fmt, ...)
 	in->on_fault(in->user, sentence);
 }
 
+static void fault_row(struct inspect *in, enum system_family family, const rocksdb_iterator_t *it)
+{
+	char text[DAMAGE_TEXT_MAX];
+
+	damage_text(text, family, iterator_key(it), iterator_value(it));
+	fault(in, "%s", text);
+}
+
 static void check_families(struct inspect *in)
 {
 	for (size_t i = 0; i < in->n_queues; i++) {
@@ -231,13 +239,12 @@ static int check_half(struct inspect *in, struct mq_error *err)
 
 	for (rocksdb_iter_seek_to_first(it); rocksdb_iter_valid(it); rocksdb_iter_next(it)) {
 		_cleanup_(pinnedp) rocksdb_pinnableslice_t *row = NULL;
-		struct mq_slice key = iterator_key(it);
 		struct mq_record record;
 		struct store_half half;
 
 		in->sum.n_half_rows++;
-		if (half_parse(key, iterator_value(it), &half) < 0)
-			fault(in, "half: a row of %zu and %zu bytes, not 8 and 0 or 4", key.n, iterator_value(it).n);
+		if (half_parse(iterator_key(it), iterator_value(it), &half) < 0)
+			fault_row(in, CF_HALF, it);
 		else if (check_fetch(in, half.locator, &row, &record) == -ENOENT)
 			fault(in, "half: a transaction is open for locator %lld, where no message is", (long long)half.locator);
 	}
@@ -270,7 +277,7 @@ static int check_due(struct inspect *in, struct mq_error *err)
 
 		in->sum.n_due_rows++;
 		if (due_parse(iterator_key(it), iterator_value(it), &due) < 0)
-			fault(in, "due: a row is damaged");
+			fault_row(in, CF_DUE, it);
 		else
 			check_due_row(in, &due);
 	}
@@ -287,7 +294,7 @@ static int check_offsets(struct inspect *in, struct mq_error *err)
 
 		in->sum.n_offset_rows++;
 		if (iterator_value(it).n != 8 || offset_key_parse(iterator_key(it), &group, &topic, &queue_id) < 0)
-			fault(in, "offsets: a row is damaged");
+			fault_row(in, CF_OFFSETS, it);
 	}
 	return inspect_status(in, it, "the consumer offsets", err);
 }

@@ -110,6 +110,7 @@ struct store {
 
 	_Atomic int state;
 	_Atomic bool is_poisoned; /* RocksDB itself failed to write: touching its log again aborts the process, even closing it */
+	_Atomic unsigned damaged;   /* bits by enum system_family: a row that cannot be read was met, and told */
 	pthread_mutex_t state_lock; /* protects reason */
 	char reason[400];
 
@@ -341,6 +342,12 @@ void job_pool_stop(struct job_pool *p); /* runs what is there; nothing is submit
 
 /* ---- index.c ---- */
 void index_put(rocksdb_writebatch_t *batch, struct store *s, const struct store_record *r);
+
+/* ---- damage.c ---- */
+enum { DAMAGE_TEXT_MAX = 200 };
+void damage_text(char ret[DAMAGE_TEXT_MAX], enum system_family family, struct mq_slice key, struct mq_slice value);
+/* Tells it, the first time of this family. Append lock not held. */
+void damage_note(struct store *s, enum system_family family, struct mq_slice key, struct mq_slice value);
 
 /* ---- half.c ---- */
 void half_put(rocksdb_writebatch_t *batch, struct store *s, int64_t locator, uint32_t n_checks);

@@ -67,6 +67,8 @@ struct store_config {
 	/* Any thread, also within store_open(): state changed; `why` is a sentence with directory, bytes, limit and setting. The
 	 * append lock may be held: note it and leave, no call that writes to the store. */
 	void (*on_state)(void *user, enum store_state state, const char *why);
+	/* Who scans: a row of `due` or of the half messages cannot be read and is passed over; `what` says which. Told of the first of each. */
+	void (*on_damage)(void *user, const char *what);
 	void *user;
 };
 
@@ -258,14 +260,14 @@ typedef enum store_verdict (*store_on_due)(void *user, const struct store_due *d
  * behind the row `after`, unless that is NULL.
  * *ret_next_ms is when the first row behind them is due, at most `horizon_ms`: nobody looks further, so that what was put
  * there and deleted again is passed over once, when its time comes. May read the disk; one thread at a time.
- * A row is there until an op takes it: who fails to do it finds it again. 0, -EIO, -EBADMSG. */
+ * A row is there until an op takes it: who fails to do it finds it again. One that cannot be read is passed over. 0, -EIO. */
 int store_due_scan(struct store *store, const struct store_due *after, int64_t until_ms, int64_t horizon_ms, unsigned max, store_on_due on_due, void *user,
 		   int64_t *ret_next_ms) _must_check_;
 
 /* ---- Prepared transactions ---- */
 
-/* Those pending, from this locator on, up to `max`, in the order in which they were stored. Returns how many. May read the disk. -EIO,
- * -EBADMSG. */
+/* Those pending, from this locator on, up to `max`, in the order in which they were stored. Returns how many. May read the disk. A row that
+ * cannot be read is passed over. -EIO. */
 int store_half_scan(struct store *store, int64_t from, struct store_half *ret, unsigned max) _must_check_;
 
 /* ---- By time ---- */

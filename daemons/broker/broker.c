@@ -64,6 +64,14 @@ static void broker_on_store_state(void *user, enum store_state state, const char
 			      why);
 }
 
+static void broker_on_store_damage(void *user, const char *what)
+{
+	mq_log_fields(LOG_ERR, BROKER_MSG_ROW_DAMAGED, NULL,
+		      "%s. It is passed over: nothing is delivered or asked for it, and others go on. Stop the broker and let mq-store check "
+		      "name all such rows; bring the store back from a backup",
+		      what);
+}
+
 /* The store says what is wrong; which key to change, it does not know. */
 static int broker_add_cure(struct mq_error *err, int r)
 {
@@ -101,6 +109,7 @@ static int broker_open_store(struct broker *b, struct mq_error *err)
 	cfg.on_append = broker_on_append;
 	cfg.on_due = broker_on_due;
 	cfg.on_state = broker_on_store_state;
+	cfg.on_damage = broker_on_store_damage;
 	cfg.user = b;
 	return broker_add_cure(err, store_open(&b->store, &cfg, err));
 }

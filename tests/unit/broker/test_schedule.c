@@ -374,6 +374,21 @@ static void swap_records(struct fixture *f, const int64_t *locators, char (*valu
 	}
 }
 
+static void a_damaged_row_holds_up_nobody(void **state)
+{
+	struct fixture *f = *state;
+	struct store *s = f->broker.store;
+	_cleanup_(rocksdb_textp) char *text = NULL;
+	char key[DUE_KEY_MIN] = {};
+
+	mq_put64(key, (uint64_t)atomic_load(&f->now_ms)); /* of no kind */
+	rocksdb_put_cf(s->db, s->write_options, s->cf[CF_DUE], key, sizeof key, "", 0, &text);
+	assert_null(text);
+	put(f, "T", "DELAY\0011\2", "behind");
+	fixture_advance(f, 5000);
+	await_delivered(f, "T", 1);
+}
+
 static enum store_verdict count_row(void *user, const struct store_due *due)
 {
 	++*(int *)user;
@@ -469,6 +484,7 @@ int main(void)
 		SCHEDULED(a_message_without_room_for_the_times_comes_without_them),
 		SCHEDULED(a_recalled_message_does_not_come),
 		SCHEDULED(a_row_without_a_record_holds_up_nobody),
+		SCHEDULED(a_damaged_row_holds_up_nobody),
 		SCHEDULED(what_cannot_be_read_holds_up_nobody_and_stays),
 		cmocka_unit_test(levels_are_read_as_configured),
 	};

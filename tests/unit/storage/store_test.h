@@ -369,6 +369,39 @@ static inline void flush_queue(struct fixture *f, const char *topic, int32_t que
 	rocksdb_flushoptions_destroy(o);
 }
 
+/* Puts a row as no program of ours would; no value: deletes it. */
+static inline void raw(struct fixture *f, enum system_family family, struct mq_slice key, const struct mq_slice *value)
+{
+	_cleanup_(rocksdb_textp) char *text = NULL;
+	rocksdb_column_family_handle_t *cf = f->store->cf[family];
+
+	if (value)
+		rocksdb_put_cf(f->store->db, f->store->write_options, cf, key.p, key.n, value->p, value->n, &text);
+	else
+		rocksdb_delete_cf(f->store->db, f->store->write_options, cf, key.p, key.n, &text);
+	assert_null(text);
+	atomic_store(&f->store->written_sequence, rocksdb_get_latest_sequence_number(f->store->db));
+}
+
+/* store_config.on_damage of a test. */
+struct damages {
+	unsigned n;
+	char last[DAMAGE_TEXT_MAX];
+};
+
+static inline struct damages *damages(void)
+{
+	static struct damages told;
+
+	return &told;
+}
+
+static inline void damages_on_damage(void *user, const char *what)
+{
+	damages()->n++;
+	snprintf(damages()->last, sizeof damages()->last, "%s", what);
+}
+
 /* Commits one op with these records of one queue; its result. */
 static inline int commit_op(struct fixture *f, struct store_op *op)
 {

@@ -156,6 +156,31 @@ static void checks_of_a_half_message_are_noted_until_it_is_taken(void **state)
 	assert_int_equal(store_half_scan(f->store, 0, pending, 3), 1);
 }
 
+static void a_half_row_that_cannot_be_read_is_told_once_and_passed_over(void **state)
+{
+	struct fixture *f = *state;
+	struct store_half pending[3];
+	struct mq_slice empty = MQ_SLICE(""), odd = MQ_SLICE("odd");
+	int64_t locators[2];
+	char key[8];
+
+	*damages() = (struct damages){};
+	f->cfg.on_damage = damages_on_damage;
+	fixture_open(f);
+	for (int i = 0; i < 2; i++)
+		append_spec(f, &(struct message_spec){ .topic = "HALF", .body = "h", .is_half = true }, &locators[i]);
+	raw(f, CF_HALF, MQ_SLICE("\0"), &empty);
+	mq_put64(key, (uint64_t)locators[0]);
+	raw(f, CF_HALF, (struct mq_slice){ key, 8 }, &odd);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(store_half_scan(f->store, 0, pending, 3), 1);
+		assert_int_equal(pending[0].locator, locators[1]);
+	}
+	assert_int_equal(damages()->n, 1);
+	assert_string_equal(damages()->last, "half: a row is damaged: 3 bytes of value, key 0x0000010000000000");
+	fixture_close(f);
+}
+
 static void empty_turn_is_done_at_once(void **state)
 {
 	struct fixture *f = *state;
@@ -439,6 +464,7 @@ int main(void)
 		TEST(refused_op_takes_no_other_along),
 		TEST(half_message_is_taken_once),
 		TEST(checks_of_a_half_message_are_noted_until_it_is_taken),
+		TEST_CLOSED(a_half_row_that_cannot_be_read_is_told_once_and_passed_over),
 		TEST(empty_turn_is_done_at_once),
 		TEST_CLOSED(everything_acknowledged_is_there_after_kill),
 		TEST(turns_of_many_threads_combine_into_dense_offsets),

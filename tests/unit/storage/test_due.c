@@ -557,10 +557,44 @@ static void metadata_goes_with_the_op(void **state)
 	assert_int_equal(meta_rows(f), 0);
 }
 
+static void a_row_that_cannot_be_read_is_told_once_and_passed_over(void **state)
+{
+	struct fixture *f = *state;
+	struct mq_slice empty = MQ_SLICE("");
+	char odd[] = "\0\0\0\0\0\0\0\17" "\115" "LOCATORX";
+
+	*damages() = (struct damages){};
+	f->cfg.on_damage = damages_on_damage;
+	fixture_open(f);
+	raw(f, CF_DUE, MQ_SLICE("\0\0\0\0\0\0\0\5"), &empty);
+	put_due(f, "a", 10, 0);
+	raw(f, CF_DUE, (struct mq_slice){ odd, sizeof odd - 1 }, &empty);
+	put_due(f, "b", 20, 0);
+	put_due(f, "c", 30, 0);
+	for (int i = 0; i < 2; i++) {
+		struct dues d = due_until(f, 20, 2);
+
+		assert_int_equal(d.n, 2);
+		assert_int_equal(d.rows[0].at_ms, 10);
+		assert_int_equal(d.rows[1].at_ms, 20);
+		assert_int_equal(d.next_ms, 30);
+		put_due(f, "before all", 1, 0); /* the next scan begins in front of them */
+		assert_int_equal(move(f, &due_until(f, 1, 1).rows[0], "NOW"), 0);
+	}
+	assert_int_equal(damages()->n, 1);
+	assert_string_equal(damages()->last, "due: a row is damaged: 0 bytes of value, key 0x0000000000000005");
+	fixture_reopen(f);
+	raw(f, CF_DUE, MQ_SLICE("\0\0\0\0\0\0\0\5"), NULL);
+	assert_int_equal(due_until(f, 20, 2).n, 2);
+	assert_int_equal(damages()->n, 2);
+	assert_string_equal(damages()->last, "due: a row is damaged: 0 bytes of value, key 0x000000000000000f4d4c4f4341544f5258");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_scan_may_begin_behind_a_row),
+		TEST_CLOSED(a_row_that_cannot_be_read_is_told_once_and_passed_over),
 		TEST(rows_come_by_time_then_in_the_order_of_storing),
 		TEST(nothing_is_handed_out_before_its_time_or_beyond_the_bound),
 		TEST(a_move_is_done_once),

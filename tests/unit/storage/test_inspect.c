@@ -200,19 +200,6 @@ static void a_store_that_lived_is_in_order(void **state)
 
 /* ---- damaged ---- */
 
-static void raw(struct fixture *f, enum system_family family, struct mq_slice key, const struct mq_slice *value)
-{
-	_cleanup_(rocksdb_textp) char *text = NULL;
-	rocksdb_column_family_handle_t *cf = f->store->cf[family];
-
-	if (value)
-		rocksdb_put_cf(f->store->db, f->store->write_options, cf, key.p, key.n, value->p, value->n, &text);
-	else
-		rocksdb_delete_cf(f->store->db, f->store->write_options, cf, key.p, key.n, &text);
-	assert_null(text);
-	atomic_store(&f->store->written_sequence, rocksdb_get_latest_sequence_number(f->store->db));
-}
-
 /* Changes the record of T/0 at `offset`: `at` is the place of a byte of the wire record; -1: the record goes. */
 static void damage_record(struct fixture *f, int64_t offset, int at, unsigned char mask)
 {
@@ -379,7 +366,8 @@ static void damaged_rows_of_what_is_due_are_found(void **state)
 		{ DUE_AT_MS, 4ll << QUEUE_OFFSET_BITS | 9, STORE_DUE_MESSAGE, "", "due: a row names locator 4398046511113, where no message is" },
 		{ DUE_AT_MS + 1, 4ll << QUEUE_OFFSET_BITS, STORE_DUE_MESSAGE, "",
 		  "due: the row of locator 4398046511104 has another time than the message" },
-		{ DUE_AT_MS, 4ll << QUEUE_OFFSET_BITS, 77, "", "due: a row is damaged" },
+		{ DUE_AT_MS, 4ll << QUEUE_OFFSET_BITS, 77, "",
+		  "due: a row is damaged: 0 bytes of value, key 0x000001a3185c50004d0000040000000000" },
 		{ DUE_AT_MS, 4ll << QUEUE_OFFSET_BITS, STORE_DUE_MESSAGE, "value", "due: a row is damaged" },
 		{ DUE_AT_MS, 4ll << QUEUE_OFFSET_BITS, STORE_DUE_MESSAGE, "", "due: a row is damaged", "group" },
 		{ DUE_AT_MS, 4ll << QUEUE_OFFSET_BITS, STORE_DUE_POP, "123456789", "due: a row is damaged" },
