@@ -100,13 +100,7 @@ final class MessageCases {
 			return;
 		}
 		w.admin.createAndUpdateTopicConfig(w.broker, config);
-		World.await("a route to " + topic, () -> {
-			try {
-				return !w.admin.examineTopicRouteInfo(topic).getQueueDatas().isEmpty();
-			} catch (Exception e) {
-				return false;
-			}
-		});
+		w.awaitRoute(topic);
 		w.outcome("empty from " + w.producer.minOffset(w.queue(topic, 0)) + " to " + w.producer.maxOffset(w.queue(topic, 0)));
 		for (int i = 0; i < 5; i++) {
 			Message m = World.message(topic, i % 2 == 0 ? "A" : "B", "inner " + i);

@@ -96,13 +96,7 @@ final class RetryCases {
 	}
 
 	private static void shape(World w, String topic) throws Exception {
-		World.await("a route to " + topic, () -> {
-			try {
-				return !w.admin.examineTopicRouteInfo(topic).getQueueDatas().isEmpty();
-			} catch (Exception e) {
-				return false;
-			}
-		});
+		w.awaitRoute(topic);
 		var q = w.admin.examineTopicRouteInfo(topic).getQueueDatas().get(0);
 		w.outcome(topic + " read " + q.getReadQueueNums() + " write " + q.getWriteQueueNums() + " perm " + q.getPerm());
 	}

@@ -116,6 +116,12 @@ final class World implements AutoCloseable {
 		String topic = name(rest);
 
 		admin.createAndUpdateTopicConfig(broker, new TopicConfig(topic, queues, queues, perm));
+		awaitRoute(topic);
+		return topic;
+	}
+
+	/** The NameServer hears of a topic a little after its broker has it. */
+	void awaitRoute(String topic) throws Exception {
 		await("a route to " + topic, () -> {
 			try {
 				return !admin.examineTopicRouteInfo(topic).getQueueDatas().isEmpty();
@@ -123,7 +129,6 @@ final class World implements AutoCloseable {
 				return false;
 			}
 		});
-		return topic;
 	}
 
 	String topic(String rest, int queues) throws Exception {
@@ -210,6 +215,7 @@ final class World implements AutoCloseable {
 		Map<Integer, List<MessageExt>> found = new TreeMap<>();
 
 		settle();
+		awaitRoute(topic); /* a client that asks too early does not ask again */
 		DefaultMQPullConsumer c = new DefaultMQPullConsumer(name("reader"));
 
 		c.setNamesrvAddr(namesrv);
