@@ -1,4 +1,4 @@
-/* Configuration of mq-brokerd: the struct behind the option table in config.c. Members are named like their keys.
+/* Configuration of mq-brokerd: the struct behind the option table in config_keys.c. Members are named like their keys.
  *
  * Written before threads start, and by config_reload() afterwards. Live keys are numbers and booleans only: read them
  * with config_get() from any thread; everything else never changes and is read directly. */
@@ -53,7 +53,9 @@ struct broker_config {
 	int64_t frameMaxLength;
 };
 
-extern const struct option_table broker_options;
+extern const struct option_table broker_options; /* config_keys.c */
+/* option_table.check of it: fills in names, addresses and ports, and refuses what cannot be. */
+int config_check(void *config, struct mq_error *err);
 
 /* Value of a live key. Pairs with the stores of config_reload(); relaxed, since no other memory depends on it. */
 #define config_get(config, key) __atomic_load_n(&(config)->key, __ATOMIC_RELAXED)
