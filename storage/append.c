@@ -1,6 +1,7 @@
 /* Appending. Happy path: store_commit() puts the turn on the pending list; whoever gets the append lock takes all pending turns
  * along, gives each record offset and store time, writes one batch, publishes the maxima, lets the lock go, then calls
- * on_append() and done(). Who finds the lock taken leaves: the holder looks at the list again after it let go.
+ * on_append() and done(). With SYNC_FLUSH the flusher publishes and calls, after the sync (flush.c). Who finds the lock taken leaves:
+ * the holder looks at the list again after it let go.
  *
  * An op is the unit that lives or dies: refused alone, it takes no other along. An op whose queue has no family yet waits in the
  * `parked` list, in order, and later ops on its queues wait behind it; the keeper makes families and calls append_retry(). */

@@ -141,7 +141,7 @@ int store_due_scan(struct store *s, const struct store_due *after, int64_t until
 	/* The iterator stops there by itself: it does not look for the next row behind all that was deleted. */
 	rocksdb_readoptions_set_iterate_upper_bound(options, bound, due_key(bound, &(struct store_due){ .at_ms = horizon_ms }));
 	it = rocksdb_create_iterator_cf(s->db, options, s->cf[CF_DUE]);
-	/* Rows are written, and the records that they name are published, under the append lock: whoever follows a row finds its record. */
+	/* Rows and the records that they name are written under the append lock: whoever follows a row finds its record. */
 	append_lock(s);
 	append_unlock(s);
 	for (rocksdb_iter_seek(it, key, n_key); rocksdb_iter_valid(it); rocksdb_iter_next(it)) {
