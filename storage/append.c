@@ -174,6 +174,9 @@ static int op_prepare(struct store *s, struct round *r, const struct store_op *o
 	}
 	if (!op_is_valid(op))
 		return -EINVAL;
+	for (unsigned i = 0; i < op->n_offset_puts; i++)
+		if (offset_put_is_late(s, &op->offset_puts[i]))
+			return -ENOENT;
 	result = round_reserve(r, op);
 	if (result == 0 && op->take_half >= 0)
 		result = op_check_half(s, r, op->take_half);

@@ -18,6 +18,7 @@
 enum {
 	SHARED_FAMILIES = 16,
 	NAME_MAX_BYTES = 1024, /* of a topic, group or metadata name */
+	DELETIONS_KEPT = 256,  /* of topics: so many may happen while a request is on its way to the offsets */
 };
 
 /* The families that exist in every store, in the order in which they are opened. */
@@ -145,9 +146,13 @@ struct store {
 	int64_t due_from_ms;      /* no row is due earlier: a scan does not pass over what was deleted */
 	int64_t due_noted_ms;     /* the earliest row that was written since the last scan began */
 
-	pthread_mutex_t offsets_lock; /* protects the next two */
+	pthread_mutex_t offsets_lock; /* protects the next four */
 	struct offset_row *offsets;
 	TAILQ_HEAD(, offset_row) dirty_offsets;
+	struct deletion {
+		uint64_t order, hash; /* of the topic's name */
+	} deletions[DELETIONS_KEPT];  /* of topics: the last ones, a ring */
+	unsigned last_deletion;
 
 	_Atomic int64_t write_began_ms; /* monotonic; 0: no write is under way */
 	_Atomic int64_t sync_began_ms;  /* the same of a sync */
@@ -382,11 +387,14 @@ uint64_t offsets_order(void);
 void offsets_stage(rocksdb_writebatch_t *batch, struct store *s, const struct store_offset_put *put, uint64_t order);
 int offsets_commit(struct store *s, const struct store_offset_put *put, uint64_t order) _must_check_; /* -ENOMEM */
 bool offset_put_is_valid(const struct store_offset_put *put);
+bool offset_put_is_late(struct store *s, const struct store_offset_put *put); /* its topic was deleted. Append lock held */
 /* Parts of a key on disk. -EBADMSG. */
 int offset_key_parse(struct mq_slice key, struct mq_slice *ret_group, struct mq_slice *ret_topic, int32_t *ret_queue_id) _must_check_;
 /* Stages the removal of all rows of a group and topic (empty: all); after the write they are taken out of memory. Append lock held. */
 void offsets_stage_delete(rocksdb_writebatch_t *batch, struct store *s, struct mq_slice group, struct mq_slice topic);
 void offsets_forget(struct store *s, struct mq_slice group, struct mq_slice topic);
+/* The same of all groups; who still says something of the topic is too late. */
+void offsets_forget_topic(struct store *s, struct mq_slice topic);
 
 /* ---- meta.c ---- */
 enum { META_KEY_MAX = 32 + NAME_MAX_BYTES };

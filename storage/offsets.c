@@ -76,11 +76,41 @@ static void offset_row_delete(struct store *s, struct offset_row *row)
 	free(row);
 }
 
+static _Atomic uint64_t last_order;
+
 uint64_t offsets_order(void)
 {
-	static _Atomic uint64_t last;
+	return atomic_fetch_add_explicit(&last_order, 1, memory_order_relaxed) + 1;
+}
 
-	return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
+/* The locks of whoever knows the topics order this with the deletion. */
+uint64_t store_offset_since(void)
+{
+	return atomic_load_explicit(&last_order, memory_order_relaxed);
+}
+
+static uint64_t deletion_hash(struct mq_slice topic)
+{
+	return index_hash(topic, (struct mq_slice){});
+}
+
+/* offsets_lock held. When more were deleted since than are kept, it is taken for one of them. */
+static bool topic_is_gone(const struct store *s, struct mq_slice topic, uint64_t since)
+{
+	uint64_t hash;
+
+	if (s->deletions[s->last_deletion].order <= since)
+		return false;
+	hash = deletion_hash(topic);
+	for (unsigned i = 0; i < DELETIONS_KEPT; i++) {
+		const struct deletion *d = &s->deletions[(s->last_deletion + DELETIONS_KEPT - i) % DELETIONS_KEPT];
+
+		if (d->order <= since)
+			return false;
+		if (d->hash == hash)
+			return true;
+	}
+	return true;
 }
 
 int store_offset_get(struct store *s, struct mq_slice group, struct mq_slice topic, int32_t queue_id, int64_t *ret)
@@ -97,7 +127,7 @@ int store_offset_get(struct store *s, struct mq_slice group, struct mq_slice top
 	return 0;
 }
 
-int store_offset_set(struct store *s, struct mq_slice group, struct mq_slice topic, int32_t queue_id, int64_t offset)
+int store_offset_set(struct store *s, struct mq_slice group, struct mq_slice topic, int32_t queue_id, int64_t offset, uint64_t since)
 {
 	char key[OFFSET_KEY_MAX];
 	size_t n = offset_key(key, group, topic, queue_id);
@@ -106,6 +136,8 @@ int store_offset_set(struct store *s, struct mq_slice group, struct mq_slice top
 	if (n == 0)
 		return -EINVAL;
 	LOCKED(&s->offsets_lock);
+	if (topic_is_gone(s, topic, since))
+		return -ENOENT;
 	row = offset_row(s, key, n, group.n);
 	if (!row)
 		return -ENOMEM;
@@ -207,6 +239,13 @@ bool offset_put_is_valid(const struct store_offset_put *put)
 	return offset_key(key, put->group, put->topic, put->queue_id) > 0;
 }
 
+bool offset_put_is_late(struct store *s, const struct store_offset_put *put)
+{
+	LOCKED(&s->offsets_lock);
+
+	return topic_is_gone(s, put->topic, put->since);
+}
+
 int offsets_commit(struct store *s, const struct store_offset_put *put, uint64_t order)
 {
 	char key[OFFSET_KEY_MAX];
@@ -234,14 +273,30 @@ void offsets_stage_delete(rocksdb_writebatch_t *batch, struct store *s, struct m
 			rocksdb_writebatch_delete_cf(batch, s->cf[CF_OFFSETS], row->key, row->n_key);
 }
 
-void offsets_forget(struct store *s, struct mq_slice group, struct mq_slice topic)
+/* offsets_lock held. */
+static void offset_rows_delete(struct store *s, struct mq_slice group, struct mq_slice topic)
 {
 	struct offset_row *row, *next;
-	LOCKED(&s->offsets_lock);
 
 	HASH_ITER(hh, s->offsets, row, next)
 		if (row_matches(row, group, topic))
 			offset_row_delete(s, row);
+}
+
+void offsets_forget(struct store *s, struct mq_slice group, struct mq_slice topic)
+{
+	LOCKED(&s->offsets_lock);
+
+	offset_rows_delete(s, group, topic);
+}
+
+void offsets_forget_topic(struct store *s, struct mq_slice topic)
+{
+	LOCKED(&s->offsets_lock);
+
+	offset_rows_delete(s, (struct mq_slice){}, topic);
+	s->last_deletion = (s->last_deletion + 1) % DELETIONS_KEPT;
+	s->deletions[s->last_deletion] = (struct deletion){ offsets_order(), deletion_hash(topic) };
 }
 
 int store_offset_delete(struct store *s, struct mq_slice group, struct mq_slice topic)

@@ -366,7 +366,7 @@ static int topic_delete_locked(struct store *s, struct mq_slice topic, const str
 	rocksdb_writebatch_clear(s->batch);
 	if (r < 0)
 		return r;
-	offsets_forget(s, (struct mq_slice){}, topic);
+	offsets_forget_topic(s, topic);
 
 	pthread_rwlock_wrlock(&s->queues_lock);
 	SLIST_FOREACH(q, &s->all, link)

@@ -154,6 +154,7 @@ struct store_offset_put {
 	struct mq_slice group, topic;
 	int32_t queue_id;
 	int64_t offset;
+	uint64_t since; /* see store_offset_since(): the topic was deleted after that, so the op ends with -ENOENT */
 };
 
 /* A metadata row that is written together with the op; value.p NULL: deleted. */
@@ -291,9 +292,15 @@ void store_submit_change(struct store *store, struct store_job *job);
 
 /* ---- Consumer offsets: in memory, logged with the next batch or within a second, at latest on close ---- */
 
+/* Whoever says an offset of a topic asks this first, and then whether the topic is there. What he says counts only if the topic was not
+ * deleted since: left behind, it would be where the group begins in a topic of the same name that is made later. */
+uint64_t store_offset_since(void);
+
 enum { STORE_NONE = 1 };
 int store_offset_get(struct store *store, struct mq_slice group, struct mq_slice topic, int32_t queue_id, int64_t *ret); /* 0, STORE_NONE */
-int store_offset_set(struct store *store, struct mq_slice group, struct mq_slice topic, int32_t queue_id, int64_t offset) _must_check_;
+/* -ENOENT: the topic was deleted after `since`; -EINVAL: no name; -ENOMEM. */
+int store_offset_set(struct store *store, struct mq_slice group, struct mq_slice topic, int32_t queue_id, int64_t offset,
+		     uint64_t since) _must_check_;
 /* Empty group or topic: all. Callback under a lock: copy and leave. */
 void store_offset_each(struct store *store, struct mq_slice group, struct mq_slice topic,
 		       void (*each)(void *user, struct mq_slice group, struct mq_slice topic, int32_t queue_id, int64_t offset), void *user);

@@ -34,6 +34,7 @@ struct order_change {
 	struct mq_slice group, topic;
 	int32_t queue_id;
 	unsigned slot;
+	uint64_t since; /* of the topic; for its offsets */
 	/* With the lock held: changes *o (NULL: there is none) and *offset, which is the committed one, or -1. True: o or offset are to
 	 * be stored. */
 	bool (*apply)(struct order_change *c, struct pop_order *o, int64_t *offset);
@@ -62,9 +63,11 @@ static void order_change_stored(struct broker_op *op)
 {
 	struct order_change *c = (struct order_change *)((char *)op - offsetof(struct order_change, op));
 
+	bool is_gone = op->op.result == -ENOENT; /* the topic, and with it what could be changed */
+
 	if (op->op.result < 0 && c->had_before)
-		(void)pop_orders_set(c->broker->pop_orders, c->topic, c->group, c->queue_id, &c->before);
-	order_change_end(c, op->op.result);
+		(void)pop_orders_set(c->broker->pop_orders, c->topic, c->group, c->queue_id, is_gone ? NULL : &c->before);
+	order_change_end(c, is_gone ? 0 : op->op.result);
 }
 
 static void order_change_store(struct order_change *c, int64_t offset)
@@ -76,7 +79,7 @@ static void order_change_store(struct order_change *c, int64_t offset)
 	c->op.done = order_change_stored;
 	/* A reset goes before what is acknowledged. */
 	if (offset >= 0 && pulled_get(c->broker->resets, c->group, c->topic, c->queue_id) < 0) {
-		c->put = (struct store_offset_put){ .group = c->group, .topic = c->topic, .queue_id = c->queue_id, .offset = offset };
+		c->put = (struct store_offset_put){ .group = c->group, .topic = c->topic, .queue_id = c->queue_id, .offset = offset, .since = c->since };
 		op->offset_puts = &c->put;
 		op->n_offset_puts = 1;
 	}
@@ -95,8 +98,14 @@ static void order_change_store(struct order_change *c, int64_t offset)
 
 static void order_change_locked(struct order_change *c)
 {
+	struct topic topic;
 	int64_t offset = -1;
 
+	if (topics_get(c->broker->topics, c->topic, &topic) < 0) {
+		order_change_end(c, 0);
+		return;
+	}
+	c->since = topic.since;
 	(void)store_offset_get(c->broker->store, c->group, c->topic, c->queue_id, &offset); /* none: -1 */
 	c->had_before = pop_orders_get(c->broker->pop_orders, c->topic, c->group, c->queue_id, &c->before);
 	c->next = c->before;

@@ -84,8 +84,13 @@ struct update {
 static void update_committed(struct broker_op *op);
 static void update_late(struct broker_op *op);
 
+static int update_refuse_topic(struct mq_request *req, struct mq_slice topic)
+{
+	return mq_reply_code(req, MQ_TOPIC_NOT_EXIST, "Topic %.*s not exist!", MQ_FMT(topic));
+}
+
 /* Who waits for the answer may rely on the offset: it goes the way of messages. */
-static int update_durably(struct mq_request *req, const struct update_offset_header *h)
+static int update_durably(struct mq_request *req, const struct update_offset_header *h, uint64_t since)
 {
 	struct broker *b = req->server;
 	struct update *u = calloc(1, sizeof *u);
@@ -94,7 +99,7 @@ static int update_durably(struct mq_request *req, const struct update_offset_hea
 		return -ENOMEM;
 	u->req = req;
 	u->put = (struct store_offset_put){
-		.group = h->group, .topic = h->topic, .queue_id = h->queue_id, .offset = h->offset
+		.group = h->group, .topic = h->topic, .queue_id = h->queue_id, .offset = h->offset, .since = since
 	};
 	store_op_init(&u->op.op);
 	u->op.op.offset_puts = &u->put;
@@ -118,12 +123,15 @@ static void update_committed(struct broker_op *op)
 {
 	struct update *u = (struct update *)((char *)op - offsetof(struct update, op));
 	struct mq_request *req = u->req; /* NULL: answered by update_late() */
+	struct mq_slice topic = u->put.topic;
 	int r = op->op.result;
 
 	free(u);
 	if (!req)
 		return;
-	if (r < 0)
+	if (r == -ENOENT)
+		update_refuse_topic(req, topic);
+	else if (r < 0)
 		broker_reply_store(req, r);
 	else
 		mq_reply_ok(req);
@@ -144,17 +152,15 @@ int handle_update_consumer_offset(struct mq_request *req)
 		return mq_reply_code(req, MQ_SUBSCRIPTION_GROUP_NOT_EXIST, "Group %.*s not exist!",
 				     MQ_FMT(h.group));
 	if (topics_get(b->topics, h.topic, &topic) < 0)
-		return mq_reply_code(req, MQ_TOPIC_NOT_EXIST, "Topic %.*s not exist!", MQ_FMT(h.topic));
+		return update_refuse_topic(req, h.topic);
 	if (h.queue_id < 0)
 		return mq_reply_code(req, MQ_INVALID_PARAMETER, "queueId[%d] is illegal", h.queue_id);
 	if (pulled_get(b->resets, h.group, h.topic, h.queue_id) >= 0)
 		return mq_reply_code(req, MQ_SUCCESS, "Offset has been previously reset");
 	if (!mq_request_is_oneway(req))
-		return update_durably(req, &h);
-	r = store_offset_set(b->store, h.group, h.topic, h.queue_id, h.offset);
-	if (r < 0)
-		return r;
-	return mq_reply_ok(req);
+		return update_durably(req, &h, topic.since);
+	r = store_offset_set(b->store, h.group, h.topic, h.queue_id, h.offset, topic.since);
+	return r < 0 && r != -ENOENT ? r : mq_reply_ok(req); /* nobody hears it */
 }
 
 /* ---- Offsets of a queue ---- */

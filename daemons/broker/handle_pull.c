@@ -58,6 +58,11 @@ static int pull_refuse_group(struct pull *p)
 			   "subscription group [%.*s] does not exist, " BROKER_FAQ, MQ_FMT(p->h.group));
 }
 
+static int pull_refuse_topic(struct pull *p)
+{
+	return pull_refuse(p, MQ_TOPIC_NOT_EXIST, 0, "topic[%.*s] not exist, apply first please! " BROKER_FAQ, MQ_FMT(p->h.topic));
+}
+
 /* Whether the group may read the queue: 1, or what the refusal returned. */
 static int pull_check_access(struct pull *p)
 {
@@ -65,9 +70,7 @@ static int pull_check_access(struct pull *p)
 		return pull_refuse(p, MQ_NO_PERMISSION, FORBIDDEN_GROUP,
 				   "subscription group no permission, %.*s", MQ_FMT(p->h.group));
 	if (topics_get(p->broker->topics, p->h.topic, &p->topic) < 0)
-		return pull_refuse(p, MQ_TOPIC_NOT_EXIST, 0,
-				   "topic[%.*s] not exist, apply first please! " BROKER_FAQ,
-				   MQ_FMT(p->h.topic));
+		return pull_refuse_topic(p);
 	if (!(p->topic.perm & PERM_READ))
 		return pull_refuse(p, MQ_NO_PERMISSION, FORBIDDEN_TOPIC,
 				   "the topic[%.*s] pulling message is forbidden", MQ_FMT(p->h.topic));
@@ -87,7 +90,11 @@ static void pull_start(struct pull *p)
 
 	if (r == 0 && (p->h.sys_flag & PULL_COMMIT) && p->h.commit_offset >= 0 &&
 	    pulled_get(b->resets, p->h.group, p->h.topic, p->h.queue_id) < 0)
-		r = store_offset_set(b->store, p->h.group, p->h.topic, p->h.queue_id, p->h.commit_offset);
+		r = store_offset_set(b->store, p->h.group, p->h.topic, p->h.queue_id, p->h.commit_offset, p->topic.since);
+	if (r == -ENOENT) { /* deleted meanwhile */
+		pull_refuse_topic(p);
+		return;
+	}
 	if (r < 0) {
 		pull_free(p);
 		broker_reply_store(req, r);

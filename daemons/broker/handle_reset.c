@@ -134,13 +134,20 @@ static void reset_forget(struct reset *s)
 				  &offset);
 }
 
+static int reset_refuse_topic(struct mq_request *req, struct mq_slice topic)
+{
+	return mq_reply_code(req, MQ_TOPIC_NOT_EXIST, "Topic %.*s does not exist", MQ_FMT(topic));
+}
+
 static void reset_committed(struct broker_op *op)
 {
 	struct reset *s = (struct reset *)((char *)op - offsetof(struct reset, op));
 
 	if (op->op.result < 0)
 		reset_forget(s);
-	if (s->req && op->op.result < 0)
+	if (s->req && op->op.result == -ENOENT)
+		reset_refuse_topic(s->req, s->h.topic);
+	else if (s->req && op->op.result < 0)
 		broker_reply_store(s->req, op->op.result);
 	else if (s->req)
 		reset_answer(s);
@@ -264,8 +271,7 @@ static void reset_searched(void *arg)
 
 /* ---- The request ---- */
 
-static struct reset *reset_new(struct mq_request *req, const struct reset_header *h, int32_t first,
-			       unsigned n)
+static struct reset *reset_new(struct mq_request *req, const struct reset_header *h, uint64_t since, int32_t first, unsigned n)
 {
 	struct reset *s = calloc(1, sizeof *s + n * sizeof s->puts[0]);
 
@@ -278,14 +284,14 @@ static struct reset *reset_new(struct mq_request *req, const struct reset_header
 	for (unsigned i = 0; i < n; i++)
 		s->puts[i] = (struct store_offset_put){ .group = h->group,
 							.topic = h->topic,
-							.queue_id = first + (int32_t)i };
+							.queue_id = first + (int32_t)i,
+							.since = since };
 	return s;
 }
 
-static int reset_start(struct mq_request *req, const struct reset_header *h, int32_t first,
-		       unsigned n)
+static int reset_start(struct mq_request *req, const struct reset_header *h, uint64_t since, int32_t first, unsigned n)
 {
-	struct reset *s = reset_new(req, h, first, n);
+	struct reset *s = reset_new(req, h, since, first, n);
 	int r = s ? broker_offload(s->broker, req->conn, reset_work, reset_searched, s) : -ENOMEM;
 
 	if (r < 0)
@@ -294,7 +300,7 @@ static int reset_start(struct mq_request *req, const struct reset_header *h, int
 }
 
 /* To an offset instead of a time. */
-static int reset_to_offset(struct mq_request *req, const struct reset_header *h)
+static int reset_to_offset(struct mq_request *req, const struct reset_header *h, uint64_t since)
 {
 	struct broker *b = req->server;
 	struct store_queue *q = store_queue_find(b->store, h->topic, h->queue_id);
@@ -307,7 +313,7 @@ static int reset_to_offset(struct mq_request *req, const struct reset_header *h)
 				     "Target offset %" PRIi64
 				     " not in consume queue range [%" PRIi64 "-%" PRIi64 "]",
 				     h->offset, min, max);
-	s = reset_new(req, h, h->queue_id, 1);
+	s = reset_new(req, h, since, h->queue_id, 1);
 	if (!s)
 		return -ENOMEM;
 	s->puts[0].offset = h->offset;
@@ -322,18 +328,17 @@ static int reset_in_broker(struct mq_request *req, const struct reset_header *h,
 	struct group group;
 
 	if (!topic)
-		return mq_reply_code(req, MQ_TOPIC_NOT_EXIST, "Topic %.*s does not exist",
-				     MQ_FMT(h->topic));
+		return reset_refuse_topic(req, h->topic);
 	if (groups_find(b->groups, h->group, &group) < 0)
 		return mq_reply_code(req, MQ_SUBSCRIPTION_GROUP_NOT_EXIST,
 				     "Group %.*s does not exist", MQ_FMT(h->group));
 	if (h->queue_id >= 0 && h->offset != -1)
-		return reset_to_offset(req, h);
+		return reset_to_offset(req, h, topic->since);
 	if (h->queue_id >= 0)
-		return reset_start(req, h, h->queue_id, 1);
+		return reset_start(req, h, topic->since, h->queue_id, 1);
 	if (topic->read_queues <= 0)
 		return mq_reply_code(req, MQ_SYSTEM_ERROR, "No queues to reset.");
-	return reset_start(req, h, 0, (unsigned)topic->read_queues);
+	return reset_start(req, h, topic->since, 0, (unsigned)topic->read_queues);
 }
 
 int handle_invoke_broker_to_reset_offset(struct mq_request *req)
@@ -354,5 +359,5 @@ int handle_invoke_broker_to_reset_offset(struct mq_request *req)
 		    req, MQ_TOPIC_NOT_EXIST,
 		    "[reset-offset] reset offset failed, no topic in this broker. topic=%.*s",
 		    MQ_FMT(h.topic));
-	return reset_start(req, &h, 0, topic.write_queues > 0 ? (unsigned)topic.write_queues : 0);
+	return reset_start(req, &h, topic.since, 0, topic.write_queues > 0 ? (unsigned)topic.write_queues : 0);
 }

@@ -42,12 +42,15 @@ static int revive_topic(struct broker *b, struct mq_slice group, struct mq_slice
 	int64_t offset;
 	int r = topics_get(b->topics, topic, &config);
 
-	if (r == -ENOENT)
+	if (r == -ENOENT) {
 		r = topics_create_retry(b->topics, topic, RETRY_QUEUES, false);
+		if (r == 0)
+			r = topics_get(b->topics, topic, &config);
+	}
 	/* Whatever the group's initMode says: what comes again is not skipped. */
 	if (r == 0 && store_offset_get(b->store, group, topic, 0, &offset) == STORE_NONE)
-		r = store_offset_set(b->store, group, topic, 0, 0);
-	return r;
+		r = store_offset_set(b->store, group, topic, 0, 0, config.since);
+	return r == -ENOENT ? -EAGAIN : r; /* deleted this moment, maybe with the other topic: the next look finds out */
 }
 
 int pop_revive(struct broker *b, const struct store_due *due, const struct mq_record *popped, char *head, char *tail,
@@ -83,5 +86,5 @@ int pop_revive(struct broker *b, const struct store_due *due, const struct mq_re
 	message_marks_read(&marks, popped->properties);
 	message_record_encode(&rec, &marks, head, tail, ret);
 	r = topics_open_queue(b->topics, topic.n_deletions, rec.topic, rec.queue_id, &ret->queue);
-	return r == -ENOENT ? -EAGAIN : r; /* deleted this moment: the next look finds out whether the other topic went, too */
+	return r == -ENOENT ? -EAGAIN : r; /* the same */
 }

@@ -156,11 +156,29 @@ static bool pop_fetch(struct pop *p)
 	return ahead_fetch(p->broker->ahead, t->cold, t->cold_from, &p->ahead, mq_mono_ms(p->broker->clock));
 }
 
+/* It may have waited since it was checked. False: the topic is gone, and the pop is answered. */
+static bool pop_find_topic(struct pop *p)
+{
+	struct topic topic;
+
+	if (topics_get(p->broker->topics, p->h.topic, &topic) < 0) {
+		pop_check_note(&p->check, MQ_TOPIC_NOT_EXIST, "topic[%.*s] not exist, apply first please! " BROKER_FAQ,
+			       MQ_FMT(p->h.topic));
+		pop_refused(&p->check, p->check.code, p->check.remark);
+		return false;
+	}
+	p->ask.read_queues = topic.read_queues;
+	p->ask.since = topic.since;
+	return true;
+}
+
 void pop_run(struct pop *p)
 {
 	struct pop_wish wish = pop_wish(p);
 	int r;
 
+	if (!pop_find_topic(p))
+		return;
 	if (!p->run)
 		p->run = calloc(1, sizeof *p->run);
 	if (!p->run) {

@@ -23,6 +23,14 @@ static void pop_stored(struct broker_op *op)
 	struct pop_run *run = (struct pop_run *)((char *)op - offsetof(struct pop_run, op));
 	struct pop *p = op->op.user;
 
+	if (op->op.result == -ENOENT) { /* a topic was deleted: if it was not this one, there is more to find */
+		pop_undo_order(p);
+		pop_take_done(&run->take);
+		free(run->changes);
+		run->changes = NULL;
+		pop_run(p);
+		return;
+	}
 	if (op->op.result < 0) {
 		pop_undo_order(p);
 		pop_fail(p, run->op.op.result);
@@ -97,6 +105,7 @@ void pop_store(struct pop *p)
 			.topic = store_queue_topic(target->queue),
 			.queue_id = store_queue_id(target->queue),
 			.offset = target->next,
+			.since = target->since,
 		};
 		if (!p->h.is_order) {
 			pop_make_dues(p, target);

@@ -166,31 +166,32 @@ static int64_t take_first_offset(const struct pop_ask *ask, enum pop_mark mark, 
 }
 
 /* A commit that nobody waits for. Not over a reset. */
-static void take_commit(const struct pop_ask *ask, struct mq_slice topic, int32_t queue_id, int64_t offset)
+static void take_commit(const struct pop_take *t, struct mq_slice topic, int32_t queue_id, int64_t offset)
 {
-	struct broker *b = ask->broker;
+	struct broker *b = t->ask->broker;
 
-	if (pulled_get(b->resets, ask->group, topic, queue_id) < 0 &&
-	    store_offset_set(b->store, ask->group, topic, queue_id, offset) < 0)
-		return; /* no memory: the next pop finds the same, and tries again */
+	if (pulled_get(b->resets, t->ask->group, topic, queue_id) < 0 &&
+	    store_offset_set(b->store, t->ask->group, topic, queue_id, offset, t->since) < 0)
+		return; /* no memory, or no topic any more: the next pop finds the same, and tries again */
 }
 
 /* The queue's lock is held. */
-static int64_t take_begin(const struct pop_ask *ask, struct mq_slice topic, enum pop_mark mark, int32_t queue_id, const struct store_queue *q)
+static int64_t take_begin(const struct pop_take *t, struct mq_slice topic, enum pop_mark mark, int32_t queue_id, const struct store_queue *q)
 {
+	const struct pop_ask *ask = t->ask;
 	struct broker *b = ask->broker;
 	int64_t offset;
 
 	if (pulled_take(b->resets, ask->group, topic, queue_id, &offset)) {
 		pop_inflight_clear(b->pop_inflight, &(struct pop_inflight_key){ topic, ask->group, queue_id });
 		(void)pop_orders_set(b->pop_orders, topic, ask->group, queue_id, NULL);
-		take_commit(ask, topic, queue_id, offset);
+		take_commit(t, topic, queue_id, offset);
 		return offset;
 	}
 	if (store_offset_get(b->store, ask->group, topic, queue_id, &offset) == 0)
 		return offset;
 	offset = take_first_offset(ask, mark, q);
-	take_commit(ask, topic, queue_id, offset);
+	take_commit(t, topic, queue_id, offset);
 	return offset;
 }
 
@@ -244,7 +245,7 @@ static bool take_scan(struct pop_take *t, struct store_queue *q, enum pop_mark m
 	int64_t next = offset;
 	int r = 0;
 
-	*at = (struct pop_target){ .queue = q, .mark = mark, .slot = slot, .from = offset, .next = offset, .first = t->n_messages };
+	*at = (struct pop_target){ .queue = q, .mark = mark, .slot = slot, .since = t->since, .from = offset, .next = offset, .first = t->n_messages };
 	t->at = at;
 	t->n_scanned = t->n_queue_bytes = 0;
 	t->is_full = false;
@@ -269,12 +270,12 @@ static bool take_scan(struct pop_take *t, struct store_queue *q, enum pop_mark m
 }
 
 /* The offset in the range of the queue; where it was not, the group goes on at its border. */
-static int64_t take_correct(const struct pop_ask *ask, struct mq_slice topic, int32_t queue_id, const struct store_queue *q, int64_t offset)
+static int64_t take_correct(const struct pop_take *t, struct mq_slice topic, int32_t queue_id, const struct store_queue *q, int64_t offset)
 {
 	int64_t min = store_queue_min(q), max = store_queue_max(q), right = offset < min ? min : offset > max ? max : offset;
 
-	if (right != offset && !ask->is_peek)
-		take_commit(ask, topic, queue_id, right);
+	if (right != offset && !t->ask->is_peek)
+		take_commit(t, topic, queue_id, right);
 	return right;
 }
 
@@ -290,7 +291,7 @@ static void take_from(struct pop_take *t, struct mq_slice topic, uint64_t hash, 
 	if (ask->is_peek) {
 		t->rest += take_max(q) - offset;
 		if (q && (int64_t)t->n_messages < ask->max_messages)
-			(void)take_scan(t, q, mark, slot, take_correct(ask, topic, queue_id, q, offset), &next);
+			(void)take_scan(t, q, mark, slot, take_correct(t, topic, queue_id, q, offset), &next);
 		return;
 	}
 	if (!pop_locks_try(b->pop_locks, slot)) {
@@ -305,20 +306,20 @@ static void take_from(struct pop_take *t, struct mq_slice topic, uint64_t hash, 
 		pop_locks_release(b->pop_locks, slot);
 		return;
 	}
-	offset = take_begin(ask, topic, mark, queue_id, q);
+	offset = take_begin(t, topic, mark, queue_id, q);
 	/* What is blocked does not count as rest: nobody has to come for it before its time. */
 	if (!take_is_blocked(ask, topic, queue_id, t->pop_at_ms, &t->free_at_ms)) {
 		next = offset;
 		if (ask->is_order)
 			pop_inflight_clear(b->pop_inflight, &inflight);
 		if (q && (int64_t)t->n_messages < ask->max_messages) {
-			offset = take_correct(ask, topic, queue_id, q, offset);
+			offset = take_correct(t, topic, queue_id, q, offset);
 			if (take_scan(t, q, mark, slot, offset, &next)) {
 				t->rest += take_max(q) - next;
 				return; /* with the lock */
 			}
 			if (next > offset)
-				take_commit(ask, topic, queue_id, next);
+				take_commit(t, topic, queue_id, next);
 		}
 		t->rest += take_max(q) - next;
 	}
@@ -346,8 +347,11 @@ static void take_from_retry_topic(struct pop_take *t, enum pop_mark mark, unsign
 	struct topic topic;
 
 	pop_topic(&name, mark, ask->topic, ask->group);
-	if (name.n > 0 && topics_get(ask->broker->topics, pop_name_slice(&name), &topic) == 0)
+	if (name.n > 0 && topics_get(ask->broker->topics, pop_name_slice(&name), &topic) == 0) {
+		t->since = topic.since;
 		take_from_topic(t, pop_name_slice(&name), mark, topic.read_queues, random);
+		t->since = ask->since;
+	}
 }
 
 /* An answer's texts have room for one retry topic only, as upstream's clients read them: the other one's turn is when this one has
@@ -380,7 +384,11 @@ void pop_take_run(struct pop_take *t, const struct pop_ask *ask, enum store_tier
 					       : config_get(config, popFromRetryProbability);
 	bool is_retry_first = random < probability;
 
-	*t = (struct pop_take){ .ask = ask, .pop_at_ms = mq_wall_ms(ask->broker->clock), .free_at_ms = INT64_MAX, .tier = tier };
+	*t = (struct pop_take){ .ask = ask,
+				.pop_at_ms = mq_wall_ms(ask->broker->clock),
+				.free_at_ms = INT64_MAX,
+				.tier = tier,
+				.since = ask->since };
 	t->revive_queue = ask->is_order ? POP_ORDER_REVIVE_QUEUE
 					: (int32_t)(atomic_fetch_add_explicit(&n_pops, 1, memory_order_relaxed) % REVIVE_QUEUES);
 	if (is_by_priority)

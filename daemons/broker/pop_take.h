@@ -21,6 +21,7 @@ struct pop_ask {
 	struct mq_slice group, topic, attempt;
 	int32_t queue_id; /* -1: all */
 	int32_t read_queues; /* of the topic */
+	uint64_t since;      /* of the topic: for its offsets */
 	int32_t max_messages;
 	int32_t priority_factor; /* per cent of the pops begin with the queue of the highest priority */
 	int64_t invisible_ms;
@@ -34,6 +35,7 @@ struct pop_target {
 	struct store_queue *queue;
 	enum pop_mark mark;
 	unsigned slot;     /* its lock, held unless for a peek */
+	uint64_t since;    /* of its topic */
 	int64_t from, next;
 	unsigned first, n; /* of pop_take.offsets */
 };
@@ -58,6 +60,7 @@ struct pop_take {
 
 	/* of the queue that is looked at: */
 	enum store_tier tier;
+	uint64_t since; /* of its topic */
 	struct pop_target *at;
 	int64_t n_scanned, n_queue_bytes;
 	unsigned n_steps;

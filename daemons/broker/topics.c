@@ -361,6 +361,7 @@ int topics_get(struct topics *t, struct mq_slice name, struct topic *ret)
 	if (row) {
 		*ret = row->config;
 		ret->n_deletions = atomic_load(&t->n_deletions);
+		ret->since = store_offset_since();
 		r = 0;
 	}
 	pthread_rwlock_unlock(&t->lock);

@@ -25,6 +25,7 @@ struct topic {
 	bool is_batch_queue; /* queue.type=BatchCQ */
 	bool is_priority;    /* message.type=PRIORITY */
 	unsigned n_deletions; /* of topics, up to when topics_get() copied this; for topics_open_queue() */
+	uint64_t since;       /* the same for consumer offsets: store_offset_since() */
 };
 
 /* Loads the meta rows and creates the system topics of behaviour.md section 1. */

@@ -126,6 +126,55 @@ static void a_topic_made_again_starts_empty(void **state)
 }
 
 /* The one topic of a page of one. */
+/* Read at once: the commits find the topic, and are written when it is gone. */
+static void race_commits_against_delete(struct harness_peer *p, const char *topic)
+{
+	enum { N = 200 };
+	struct evbuffer *out = evbuffer_new();
+	int32_t first = p->opaque + 1;
+	struct mq_command cmd;
+
+	assert_non_null(out);
+	for (int i = 0; i < N; i++) {
+		if (i == 0)
+			harness_request(&cmd, MQ_DELETE_TOPIC_IN_BROKER, "topic", topic, NULL);
+		else
+			harness_request(&cmd, MQ_UPDATE_CONSUMER_OFFSET, "consumerGroup", "racer", "topic", topic, "queueId", "0",
+					"commitOffset", "7", NULL);
+		cmd.opaque = ++p->opaque;
+		assert_int_equal(mq_command_encode(&cmd, NULL, out), 0);
+	}
+	assert_true(harness_send_raw(p, evbuffer_pullup(out, -1), evbuffer_get_length(out)));
+	evbuffer_free(out);
+	for (int i = 0; i < N; i++) {
+		const struct mq_command *answer = harness_answer(p, first + i);
+
+		if (i == 0 || answer->code != MQ_TOPIC_NOT_EXIST)
+			assert_int_equal(answer->code, MQ_SUCCESS);
+	}
+}
+
+static void what_is_committed_while_its_topic_goes_is_no_beginning_for_the_next(void **state)
+{
+	struct harness_peer *p = *state;
+	const struct mq_command *answer;
+	struct mq_command cmd;
+	char topic[16];
+
+	harness_request(&cmd, MQ_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, NULL);
+	cmd.body = MQ_SLICE("{\"groupName\":\"racer\"}");
+	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+	for (int i = 0; i < 50; i++) {
+		snprintf(topic, sizeof topic, "Commits%d", i);
+		send_ok(p, topic, "0", "", "x");
+		race_commits_against_delete(p, topic);
+		answer = harness_ask(p, MQ_QUERY_CONSUMER_OFFSET, "consumerGroup", "racer", "topic", topic, "queueId", "0",
+				     "setZeroIfNotFound", "false", NULL);
+		if (answer->code != MQ_QUERY_NOT_FOUND)
+			fail_msg("%s has offset %s", topic, harness_field(answer, "offset"));
+	}
+}
+
 /* One reader makes the topic for the send, then deletes it, both before the loop is through with what came in the same read. So the send
  * has seen its topic and opens its queue when there is none any more; should the reader be slow, it is deleted with the message. */
 static void race_send_against_delete(struct harness_peer *p, const char *topic)
@@ -233,6 +282,7 @@ static void topics_survive_a_kill(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(what_is_committed_while_its_topic_goes_is_no_beginning_for_the_next),
 		TEST(a_topic_is_created_shown_changed_and_deleted),
 		TEST(refusals_have_apaches_codes_and_texts),
 		TEST(statistics_show_offsets_of_all_queues),

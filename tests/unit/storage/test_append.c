@@ -351,7 +351,7 @@ static void failing_sync_fails_who_waits_and_everybody_after(void **state)
 	assert_int_equal(append(f, "new topic", 0, "later"), -EIO);
 	assert_int_equal(store_meta_put(f->store, "topic", MQ_SLICE("T"), MQ_SLICE("x")), -EIO);
 	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T"), NULL, 0), -EIO);
-	assert_int_equal(store_offset_set(f->store, MQ_SLICE("G"), MQ_SLICE("T"), 0, 1), 0);
+	assert_int_equal(store_offset_set(f->store, MQ_SLICE("G"), MQ_SLICE("T"), 0, 1, store_offset_since()), 0);
 	assert_int_equal(offsets_flush(f->store), -EIO);
 	assert_int_equal(store_sync(f->store), -EIO);
 	assert_int_equal(rocksdb_get_latest_sequence_number(f->store->db), sequence);

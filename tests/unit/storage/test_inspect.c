@@ -56,7 +56,7 @@ static void fill(struct fixture *f)
 	append(f, "T", 1, "y");
 	append_spec(f, &(struct message_spec){ .topic = "HALF", .body = "h", .is_half = true }, NULL);
 	append_spec(f, &(struct message_spec){ .topic = "LATER", .body = "l", .due_at_ms = DUE_AT_MS }, NULL);
-	assert_int_equal(store_offset_set(f->store, MQ_SLICE("G"), MQ_SLICE("T"), 0, 2), 0);
+	assert_int_equal(store_offset_set(f->store, MQ_SLICE("G"), MQ_SLICE("T"), 0, 2, store_offset_since()), 0);
 	assert_int_equal(store_meta_put(f->store, "topic", MQ_SLICE("T"), MQ_SLICE("{}")), 0);
 }
 

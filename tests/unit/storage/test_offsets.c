@@ -10,7 +10,7 @@ static int64_t get(struct fixture *f, const char *group, const char *topic, int3
 
 static void set(struct fixture *f, const char *group, const char *topic, int32_t queue_id, int64_t offset)
 {
-	assert_int_equal(store_offset_set(f->store, mq_slice_of(group), mq_slice_of(topic), queue_id, offset), 0);
+	assert_int_equal(store_offset_set(f->store, mq_slice_of(group), mq_slice_of(topic), queue_id, offset, store_offset_since()), 0);
 }
 
 static void on_each(void *user, struct mq_slice group, struct mq_slice topic, int32_t queue_id, int64_t offset)
@@ -35,7 +35,7 @@ static void offsets_are_set_listed_and_deleted(void **state)
 	set(f, "G", "U", 0, 300);
 	set(f, "H", "T", 0, 4000);
 	assert_int_equal(get(f, "G", "T", 2), -1);
-	assert_int_equal(store_offset_set(f->store, (struct mq_slice){ "a\0b", 3 }, MQ_SLICE("T"), 0, 1), -EINVAL);
+	assert_int_equal(store_offset_set(f->store, (struct mq_slice){ "a\0b", 3 }, MQ_SLICE("T"), 0, 1, store_offset_since()), -EINVAL);
 	for (int is_reopened = 0; is_reopened < 2; is_reopened++) {
 		assert_int_equal(get(f, "G", "T", 1), 20);
 		assert_int_equal(sum(f, "G", "T"), 21);
@@ -150,6 +150,59 @@ static void the_last_that_is_said_of_an_offset_wins(void **state)
 	}
 }
 
+static int set_late(struct fixture *f, const char *topic, uint64_t since)
+{
+	return store_offset_set(f->store, MQ_SLICE("G"), mq_slice_of(topic), 0, 7, since);
+}
+
+static int commit_late(struct fixture *f, uint64_t since)
+{
+	struct store_offset_put put = { MQ_SLICE("G"), MQ_SLICE("T"), 0, 7, since };
+	struct store_op op;
+
+	store_op_init(&op);
+	op.offset_puts = &put;
+	op.n_offset_puts = 1;
+	return commit_op(f, &op);
+}
+
+/* Who found the topic there, and says an offset of it when it is gone: a topic made again would begin there. */
+static void what_is_said_of_a_topic_that_was_deleted_since_does_not_count(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t since, after;
+
+	for (int is_again = 0; is_again < 2; is_again++) {
+		set(f, "G", "T", 0, 1);
+		set(f, "G", "U", 0, 1);
+		since = store_offset_since();
+		assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T"), NULL, 0), 0);
+		after = store_offset_since();
+		assert_int_equal(store_topic_delete(f->store, MQ_SLICE("V"), NULL, 0), 0);
+		assert_int_equal(set_late(f, "T", since), -ENOENT);
+		assert_int_equal(commit_late(f, since), -ENOENT);
+		assert_int_equal(set_late(f, "U", since), 0);
+		assert_int_equal(get(f, "G", "T", 0), -1);
+		fixture_reopen(f);
+		assert_int_equal(get(f, "G", "T", 0), -1);
+		assert_int_equal(get(f, "G", "U", 0), 7);
+	}
+	assert_int_equal(set_late(f, "T", after), 0);
+	assert_int_equal(commit_late(f, after), 0);
+
+	/* who is later than can be remembered */
+	since = store_offset_since();
+	for (int i = 0; i < DELETIONS_KEPT; i++) {
+		char name[16];
+
+		assert_int_equal(set_late(f, "U", since), 0);
+		snprintf(name, sizeof name, "V%d", i);
+		assert_int_equal(store_topic_delete(f->store, mq_slice_of(name), NULL, 0), 0);
+	}
+	assert_int_equal(set_late(f, "U", since), -ENOENT);
+	assert_int_equal(set_late(f, "U", store_offset_since()), 0);
+}
+
 static void commit_offset_and_meta(struct fixture *f)
 {
 	assert_int_equal(commit_with_offset(f, "G", 5, -1), 0);
@@ -243,6 +296,7 @@ int main(void)
 		TEST_CLOSED(what_returned_survives_a_kill_at_once),
 		TEST(an_offset_lives_and_dies_with_its_op),
 		TEST(the_last_that_is_said_of_an_offset_wins),
+		TEST(what_is_said_of_a_topic_that_was_deleted_since_does_not_count),
 		TEST(rows_are_listed_by_kind_in_order_of_names),
 		TEST(a_listing_ends_with_its_callback),
 	};

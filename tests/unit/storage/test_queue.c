@@ -170,8 +170,8 @@ static void a_topic_made_again_shows_no_old_message(void **state)
 	flush_queue(f, "T", 0);
 	append_spec(f, &old, NULL);
 	deleted = queue_of(f, "T", 0);
-	assert_int_equal(store_offset_set(f->store, MQ_SLICE("G"), MQ_SLICE("T"), 0, 2), 0);
-	assert_int_equal(store_offset_set(f->store, MQ_SLICE("G"), MQ_SLICE("TT"), 0, 1), 0);
+	assert_int_equal(store_offset_set(f->store, MQ_SLICE("G"), MQ_SLICE("T"), 0, 2, store_offset_since()), 0);
+	assert_int_equal(store_offset_set(f->store, MQ_SLICE("G"), MQ_SLICE("TT"), 0, 1, store_offset_since()), 0);
 	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T"), NULL, 0), 0);
 
 	assert_null(store_queue_find(f->store, MQ_SLICE("T"), 0));

@@ -134,7 +134,7 @@ static void what_found_no_space_for_a_table_is_written_when_there_is_some(void *
 
 	forget_refusal(f);
 	assert_int_equal(append(f, "new topic", 0, "refused"), -ENOSPC);
-	assert_int_equal(store_offset_set(f->store, MQ_SLICE("g"), MQ_SLICE("T"), 0, 7), 0);
+	assert_int_equal(store_offset_set(f->store, MQ_SLICE("g"), MQ_SLICE("T"), 0, 7, store_offset_since()), 0);
 	forget_refusal(f);
 	assert_int_equal(offsets_flush(f->store), -ENOSPC);
 	forget_refusal(f);
@@ -268,7 +268,7 @@ static void the_ballast_is_kept_and_given_up(void **state)
 	AWAIT(ballast_size(f) == 0);
 	assert_int_equal(store_meta_put(f->store, "topic", MQ_SLICE("T"), MQ_SLICE("x")), -ENOSPC);
 	assert_int_equal(store_topic_delete(f->store, MQ_SLICE("T"), NULL, 0), -ENOSPC);
-	assert_int_equal(store_offset_set(f->store, MQ_SLICE("G"), MQ_SLICE("T"), 0, 5), 0);
+	assert_int_equal(store_offset_set(f->store, MQ_SLICE("G"), MQ_SLICE("T"), 0, 5, store_offset_since()), 0);
 	assert_int_equal(offsets_flush(f->store), -ENOSPC);
 	set_free(f, (uint64_t)100 << 30);
 	AWAIT(ballast_size(f) == MIB);
