@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import java.util.ArrayList;
-import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
 
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
@@ -108,8 +107,8 @@ final class RetryCases {
 			Integer of(MessageExt m, int before);
 		}
 
-		final List<MessageExt> seen = Collections.synchronizedList(new ArrayList<>());
-		final List<String> order = Collections.synchronizedList(new ArrayList<>());
+		final List<MessageExt> seen = new CopyOnWriteArrayList<>();
+		final List<String> order = new CopyOnWriteArrayList<>();
 		private final Map<String, Integer> count = new ConcurrentHashMap<>();
 		private final Verdict verdict;
 
@@ -240,7 +239,7 @@ final class RetryCases {
 	/** An orderly member keeps the queue waiting, up to its limit; then the message is a dead letter and the next one's turn comes. */
 	private static void orderly(World w) throws Exception {
 		String topic = w.topic("retry-orderly", 1), group = "retry-orderly";
-		List<String> seen = Collections.synchronizedList(new ArrayList<>());
+		List<String> seen = new CopyOnWriteArrayList<>();
 		DefaultMQPushConsumer c = member(w, group, "orderly-retry", topic);
 
 		c.setMaxReconsumeTimes(2);

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
 
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
@@ -184,7 +185,7 @@ final class TransactionCases {
 	/** A message may ask for time of its own before its producer is asked. */
 	private static void immune(World w) throws Exception {
 		String topic = w.topic("transaction-immune", 1);
-		List<Long> asked = java.util.Collections.synchronizedList(new ArrayList<>());
+		List<Long> asked = new CopyOnWriteArrayList<>();
 		TransactionMQProducer p = producer(w, "immune", "immune", new TransactionListener() {
 			@Override
 			public LocalTransactionState executeLocalTransaction(Message m, Object arg) {

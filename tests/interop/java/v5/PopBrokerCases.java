@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.concurrent.CopyOnWriteArrayList;
 
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
@@ -37,7 +38,7 @@ final class PopBrokerCases {
 	private static void retryV2(World w) throws Exception {
 		String b = BrokerCases.address(w, "broker-b"), group = "pop-v2", topic = popTopic(w, b, group, 1);
 		String v1 = "%RETRY%" + w.name(group) + "_" + topic, v2 = "%RETRY%" + w.name(group) + "+" + topic;
-		List<String> seen = Collections.synchronizedList(new ArrayList<>());
+		List<String> seen = new CopyOnWriteArrayList<>();
 
 		DefaultMQPushConsumer c = PopCases.member(w, group, "pop-v2", topic, "*");
 

@@ -12,6 +12,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -663,7 +664,7 @@ final class PopCases {
 	/** The first delivery fails, and the second; then it is consumed. */
 	private static void pushFails(World w) throws Exception {
 		String group = "pop-fails", topic = popTopic(w, group, 1, 0);
-		List<MessageExt> seen = Collections.synchronizedList(new ArrayList<>());
+		List<MessageExt> seen = new CopyOnWriteArrayList<>();
 		DefaultMQPushConsumer c = member(w, group, "pop-fails", topic, "*");
 
 		c.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
@@ -690,7 +691,7 @@ final class PopCases {
 		String group = w.longName("pop-long-", 120).substring(w.name("").length());
 		String topic = popTopic(w, w.longName("pop-long-", 127).substring(w.name("").length()), group, 1, 0);
 		String retry = "%RETRY%" + w.name(group) + "_" + topic;
-		List<String> seen = Collections.synchronizedList(new ArrayList<>());
+		List<String> seen = new CopyOnWriteArrayList<>();
 		DefaultMQPushConsumer c = member(w, group, "pop-long", topic, "*");
 		Message message = World.message(topic, "A", "long");
 
