@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "storage/internal.h"
+#include "storage/override.h"
 
 int store_sync(struct store *s)
 {
@@ -30,6 +31,12 @@ int store_sync(struct store *s)
 		/* The kernel may have dropped the pages: trying again would succeed and prove nothing. */
 		atomic_store(&s->is_poisoned, true);
 		store_set_state(s, STORE_FAILED, "cannot sync %s: %s; nothing is written any more until restart", s->cfg.path, text);
+		return -EIO;
+	}
+	/* In a flush in the background, which syncs the logs before the last. */
+	if (store_override_log_is_broken()) {
+		store_set_state(s, STORE_FAILED, "cannot sync %s: the disk did not take a log; nothing is written any more until restart",
+				s->cfg.path);
 		return -EIO;
 	}
 	atomic_store(&s->bytes_synced, bytes);

@@ -5,6 +5,7 @@
 void store_override_prepare(void)
 {
 	store_crc_prepare();
+	store_logsync_prepare();
 }
 
 bool store_override_has_fast_crc(void)
@@ -15,6 +16,11 @@ bool store_override_has_fast_crc(void)
 bool store_override_has_cheap_families(void)
 {
 	return store_noopts_is_called();
+}
+
+bool store_override_log_is_broken(void)
+{
+	return store_logsync_is_broken();
 }
 
 #else
@@ -29,6 +35,11 @@ bool store_override_has_fast_crc(void)
 }
 
 bool store_override_has_cheap_families(void)
+{
+	return false;
+}
+
+bool store_override_log_is_broken(void)
 {
 	return false;
 }

@@ -8,7 +8,7 @@
  *
  * Failure modes. Free space below the guard: ops end with -ENOSPC before anything is written; resumes by itself. RocksDB found no
  * space for a table all the same: the same, until it has written it. RocksDB refuses a write for another reason: -EIO, and the store is STORE_FAILED for good (nothing is ever written after a write error); reads go on.
- * fdatasync fails: the turns waiting get -EIO, STORE_FAILED. Memory: -ENOMEM.
+ * fdatasync fails, also in a flush in the background: the turns waiting get -EIO, STORE_FAILED. Memory: -ENOMEM.
  *
  * Threads: any function from any thread unless it says otherwise. Strings and slices are copied before a call returns
  * unless it says otherwise. */
@@ -334,7 +334,7 @@ struct store_stats {
 	int64_t earliest_at_ms;               /* store time of the oldest message, -1 */
 	int64_t bytes_not_synced;
 	uint64_t sequence, durable_sequence;
-	bool has_fast_crc, has_cheap_families; /* the two overrides are in effect */
+	bool has_fast_crc, has_cheap_families; /* these overrides are in effect */
 };
 void store_stats(struct store *store, struct store_stats *ret);
 

@@ -1,0 +1,223 @@
+/* Logs that the disk does not take. RocksDB meets it when somebody syncs, or in a flush in the background. What a sync did not bring to the
+ * disk may be gone from the page cache, too: the next sync succeeds and proves nothing.
+ *
+ * Each case is a process of its own, since a store that was refused a write or a sync is left to the end of the process. */
+#include <dirent.h>
+#include <limits.h>
+#include <sys/syscall.h>
+
+#include "store_test.h"
+
+static struct {
+	char log[32];           /* "/000004.log": its syncs fail, ... */
+	_Atomic int sync_errno; /* ... in this way, ... */
+	_Atomic int n_failures; /* ... so many times */
+	_Atomic bool logs_find_no_space, tables_find_no_space; /* writes */
+} disk;
+
+static bool is_file(int fd, const char *name)
+{
+	char link[64], path[PATH_MAX] = "";
+
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	return readlink(link, path, sizeof path - 1) > 0 && strstr(path, name);
+}
+
+/* In place of the C library's, for RocksDB. The last bytes that are free are taken. */
+ssize_t write(int fd, const void *bytes, size_t n)
+{
+	bool is_log = atomic_load(&disk.logs_find_no_space) && is_file(fd, ".log");
+
+	if (is_log && n > 1)
+		return syscall(SYS_write, fd, bytes, 1);
+	if (is_log || (atomic_load(&disk.tables_find_no_space) && is_file(fd, ".sst"))) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return syscall(SYS_write, fd, bytes, n);
+}
+
+int fdatasync(int fd)
+{
+	if (atomic_load(&disk.n_failures) > 0 && is_file(fd, disk.log) && atomic_fetch_sub(&disk.n_failures, 1) > 0) {
+		errno = atomic_load(&disk.sync_errno);
+		return -1;
+	}
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+/* Of the log that is written to now. */
+static void fail_syncs(struct fixture *f, int error, int n)
+{
+	char path[100];
+	struct dirent *entry;
+	DIR *dir;
+
+	snprintf(path, sizeof path, "%s/db", f->dir);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while ((entry = readdir(dir)))
+		if (strstr(entry->d_name, ".log") && (!*disk.log || strcmp(entry->d_name, disk.log + 1) > 0))
+			snprintf(disk.log, sizeof disk.log, "/%.20s", entry->d_name);
+	closedir(dir);
+	assert_string_not_equal(disk.log, "");
+	atomic_store(&disk.sync_errno, error);
+	atomic_store(&disk.n_failures, n);
+}
+
+static uint64_t n_families(struct fixture *f)
+{
+	struct store_stats stats;
+
+	store_stats(f->store, &stats);
+	return stats.n_families;
+}
+
+static void append_to_both(struct fixture *f)
+{
+	assert_int_equal(append(f, "T", 0, "t"), 0);
+	assert_int_equal(append(f, "U", 0, "u"), 0);
+	AWAIT(n_families(f) == 2 + SPARES_FULL); /* one that is being made keeps the log that it was begun with */
+}
+
+static void assert_both_are_there(struct fixture *f)
+{
+	assert_int_equal(scan(f, "T", 0, 0).n, 1);
+	assert_string_equal(scan(f, "T", 0, 0).body, "t");
+	assert_int_equal(scan(f, "U", 0, 0).n, 1);
+	assert_string_equal(scan(f, "U", 0, 0).body, "u");
+}
+
+static void assert_nothing_is_written_any_more(struct fixture *f)
+{
+	char why[400];
+
+	assert_int_equal(store_sync(f->store), -EIO);
+	assert_int_equal(store_state(f->store), STORE_FAILED);
+	store_state_reason(f->store, why, sizeof why);
+	assert_non_null(strstr(why, "cannot sync"));
+	assert_non_null(strstr(why, f->dir));
+	assert_int_equal(append(f, "T", 0, "refused"), -EIO);
+	assert_both_are_there(f);
+}
+
+static void assert_all_goes_on(struct fixture *f)
+{
+	assert_int_equal(store_state(f->store), STORE_WRITABLE);
+	assert_both_are_there(f);
+	assert_int_equal(append(f, "T", 0, "next"), 1);
+}
+
+static void fail_to_sync(struct fixture *f)
+{
+	append_to_both(f);
+	fail_syncs(f, EIO, INT_MAX);
+	assert_nothing_is_written_any_more(f);
+}
+
+static void a_log_that_cannot_be_synced_ends_what_is_written(void **state)
+{
+	fixture_kill_after(*state, fail_to_sync);
+	fixture_kill_after(*state, assert_all_goes_on);
+}
+
+#ifdef STORE_OVERRIDES
+
+/* RocksDB begins a new log, and syncs the older one before it writes the table, because records of U are in it, too. */
+static void fail_flush_of_t(struct fixture *f)
+{
+	rocksdb_flushoptions_t *o = rocksdb_flushoptions_create();
+	char *text = NULL;
+
+	rocksdb_flush_cf(f->store->db, o, queue_of(f, "T", 0)->family->cf, &text);
+	rocksdb_flushoptions_destroy(o);
+	assert_non_null(text);
+	assert_non_null(strstr(text, disk.log));
+	rocksdb_free(text);
+}
+
+static void fail_in_background(struct fixture *f)
+{
+	append_to_both(f);
+	fail_syncs(f, EIO, INT_MAX);
+	fail_flush_of_t(f);
+	assert_nothing_is_written_any_more(f);
+}
+
+static void an_older_log_that_cannot_be_synced_in_background_does_too(void **state)
+{
+	fixture_kill_after(*state, fail_in_background);
+	fixture_kill_after(*state, assert_all_goes_on);
+}
+
+static void fail_once_in_background(struct fixture *f)
+{
+	append_to_both(f);
+	fail_syncs(f, ENOSPC, 1);
+	atomic_store(&disk.tables_find_no_space, true);
+	fail_flush_of_t(f);
+	/* RocksDB tries again by itself, and forgets what failed. */
+	assert_nothing_is_written_any_more(f);
+}
+
+static void a_sync_that_succeeds_after_one_that_failed_is_not_believed(void **state)
+{
+	fixture_kill_after(*state, fail_once_in_background);
+	fixture_kill_after(*state, assert_all_goes_on);
+}
+
+static void find_space_again(struct fixture *f)
+{
+	char path[120];
+
+	append_to_both(f);
+	fail_syncs(f, ENOSPC, 1);
+	fail_flush_of_t(f);
+	snprintf(path, sizeof path, "%s/db%s", f->dir, disk.log);
+	AWAIT(access(path, F_OK) < 0); /* RocksDB needs it no more */
+	assert_nothing_is_written_any_more(f);
+	fixture_reopen(f);
+	assert_all_goes_on(f);
+}
+
+static void what_is_in_memory_goes_to_tables_all_the_same(void **state)
+{
+	fixture_kill_after(*state, find_space_again);
+}
+
+/* A sync that was on its way when a write failed, and looks at the log only then. */
+static void sync_after_failed_write(struct fixture *f)
+{
+	char *text = NULL;
+
+	append_to_both(f);
+	atomic_store(&disk.logs_find_no_space, true);
+	assert_int_equal(append(f, "V", 0, "refused"), -EIO);
+	assert_int_equal(store_state(f->store), STORE_FAILED);
+	rocksdb_flush_wal(f->store->db, 1, &text);
+	assert_null(text);
+	assert_both_are_there(f);
+}
+
+static void a_sync_covers_what_was_written_before_a_write_failed(void **state)
+{
+	fixture_kill_after(*state, sync_after_failed_write);
+	fixture_kill_after(*state, assert_all_goes_on);
+}
+
+#endif
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST_CLOSED(a_log_that_cannot_be_synced_ends_what_is_written),
+#ifdef STORE_OVERRIDES
+		TEST_CLOSED(an_older_log_that_cannot_be_synced_in_background_does_too),
+		TEST_CLOSED(a_sync_that_succeeds_after_one_that_failed_is_not_believed),
+		TEST_CLOSED(what_is_in_memory_goes_to_tables_all_the_same),
+		TEST_CLOSED(a_sync_covers_what_was_written_before_a_write_failed),
+#endif
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
