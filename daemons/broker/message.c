@@ -1,8 +1,5 @@
 #include "daemons/broker/message.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "daemons/broker/config.h"
 #include "daemons/broker/delay.h"
 #include "libmq/wire/fields.h"
@@ -112,28 +109,6 @@ void message_marks_read(struct message_marks *ret, struct mq_slice properties)
 	};
 }
 
-struct properties_out {
-	char *p;
-	size_t n;
-	bool is_full;
-};
-
-static void properties_out_add(struct properties_out *out, const char *name, struct mq_slice value)
-{
-	size_t n = out->is_full ? 0 : mq_properties_append(out->p, out->n, MQ_PROPERTIES_MAX, name, value);
-
-	out->is_full |= n == 0;
-	out->n = n;
-}
-
-static void properties_out_add_i64(struct properties_out *out, const char *name, int64_t value)
-{
-	char text[24];
-
-	snprintf(text, sizeof text, "%" PRIi64, value);
-	properties_out_add(out, name, mq_slice_of(text));
-}
-
 /* Those that the sender may not set, or that are set anew. */
 static const char *const *message_dropped_of(const struct message_additions *more)
 {
@@ -161,31 +136,29 @@ static const char *const *message_dropped(const struct message_additions *more, 
 size_t message_properties_encode(const struct broker_config *config, struct mq_slice in,
 				 const struct message_additions *more, char ret[MQ_PROPERTIES_MAX])
 {
-	struct properties_out out = { .p = ret };
+	struct mq_properties_out out;
 	const char *names[DROPPED_MAX];
 
-	out.n = mq_properties_copy(in, message_dropped(more, names), ret, MQ_PROPERTIES_MAX);
-	if (out.n == (size_t)-1)
-		return 0;
-	properties_out_add(&out, MQ_PROPERTY_MSG_REGION, mq_slice_of(config->regionId));
-	properties_out_add(&out, MQ_PROPERTY_CLUSTER, mq_slice_of(config->brokerClusterName));
-	properties_out_add(&out, MQ_PROPERTY_TRACE_ON,
+	mq_properties_begin(&out, ret, MQ_PROPERTIES_MAX, in, message_dropped(more, names));
+	mq_properties_add(&out, MQ_PROPERTY_MSG_REGION, mq_slice_of(config->regionId));
+	mq_properties_add(&out, MQ_PROPERTY_CLUSTER, mq_slice_of(config->brokerClusterName));
+	mq_properties_add(&out, MQ_PROPERTY_TRACE_ON,
 			   config_get(config, traceOn) ? MQ_SLICE("true") : MQ_SLICE("false"));
 	if (more->uniq_key.p)
-		properties_out_add(&out, MQ_PROPERTY_UNIQ_KEY, more->uniq_key);
+		mq_properties_add(&out, MQ_PROPERTY_UNIQ_KEY, more->uniq_key);
 	if (more->is_dead)
-		properties_out_add(&out, MQ_PROPERTY_DELAY, MQ_SLICE("-1"));
+		mq_properties_add(&out, MQ_PROPERTY_DELAY, MQ_SLICE("-1"));
 	if (more->delay && more->delay->kind == DELAY_LEVEL)
-		properties_out_add_i64(&out, MQ_PROPERTY_DELAY, more->delay->level);
+		mq_properties_add_i64(&out, MQ_PROPERTY_DELAY, more->delay->level);
 	else if (more->delay)
-		properties_out_add_i64(&out, MQ_PROPERTY_TIMER_OUT_MS, more->delay->out_ms);
+		mq_properties_add_i64(&out, MQ_PROPERTY_TIMER_OUT_MS, more->delay->out_ms);
 	if (more->real_topic.p) {
-		properties_out_add(&out, MQ_PROPERTY_REAL_TOPIC, more->real_topic);
-		properties_out_add_i64(&out, MQ_PROPERTY_REAL_QID, more->real_queue_id);
+		mq_properties_add(&out, MQ_PROPERTY_REAL_TOPIC, more->real_topic);
+		mq_properties_add_i64(&out, MQ_PROPERTY_REAL_QID, more->real_queue_id);
 	}
 	if (more->transaction_id.p)
-		properties_out_add(&out, MQ_PROPERTY_TRANSACTION_ID, more->transaction_id);
-	return out.is_full ? 0 : out.n;
+		mq_properties_add(&out, MQ_PROPERTY_TRANSACTION_ID, more->transaction_id);
+	return mq_properties_end(&out, (struct mq_slice){}).n;
 }
 
 size_t message_properties_bound(const struct broker_config *config, struct mq_slice in,

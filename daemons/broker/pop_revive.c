@@ -1,8 +1,6 @@
 #include "daemons/broker/pop_revive.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 
 #include "daemons/broker/broker.h"
 #include "daemons/broker/groups.h"
@@ -19,21 +17,14 @@ static struct mq_slice revive_properties(const struct store_due *due, const stru
 	static const char *const dropped[] = { MQ_PROPERTY_ORIGIN_GROUP, MQ_PROPERTY_POP_CK, NULL };
 	static const char *const dropped_of_first[] = { MQ_PROPERTY_ORIGIN_GROUP, MQ_PROPERTY_POP_CK, MQ_PROPERTY_FIRST_POP_TIME, NULL };
 	bool is_first = popped->reconsume_times == 0 || !mq_properties_get(popped->properties, MQ_PROPERTY_FIRST_POP_TIME).p;
-	char time[24];
-	size_t n;
+	struct mq_properties_out out;
 
-	snprintf(time, sizeof time, "%" PRIi64, due->pop_at_ms);
-	n = mq_properties_copy(popped->properties, is_first ? dropped_of_first : dropped, ret, MQ_PROPERTIES_MAX);
-	if (n != (size_t)-1 && is_first) {
-		n = mq_properties_append(ret, n, MQ_PROPERTIES_MAX, MQ_PROPERTY_FIRST_POP_TIME, mq_slice_of(time));
-		n = n > 0 ? n : (size_t)-1;
-	}
-	if (n != (size_t)-1) {
-		n = mq_properties_append(ret, n, MQ_PROPERTIES_MAX, MQ_PROPERTY_ORIGIN_GROUP, due->group);
-		n = n > 0 ? n : (size_t)-1;
-	}
+	mq_properties_begin(&out, ret, MQ_PROPERTIES_MAX, popped->properties, is_first ? dropped_of_first : dropped);
+	if (is_first)
+		mq_properties_add_i64(&out, MQ_PROPERTY_FIRST_POP_TIME, due->pop_at_ms);
+	mq_properties_add(&out, MQ_PROPERTY_ORIGIN_GROUP, due->group);
 	/* Whoever has no room for them goes without. */
-	return n == (size_t)-1 ? popped->properties : (struct mq_slice){ ret, n };
+	return mq_properties_end(&out, popped->properties);
 }
 
 static int revive_topic(struct broker *b, struct mq_slice group, struct mq_slice topic)

@@ -94,19 +94,18 @@ static bool take_copy_retried(struct pop_take *t, struct mq_slice record)
 		.mark = t->at->mark,
 		.broker = mq_slice_of(ask->broker->config.brokerName),
 	};
+	struct mq_properties_out out;
 	struct mq_record rec;
-	size_t n, n_head, n_tail;
+	size_t n_head, n_tail;
 
 	if (mq_record_decode(record, &rec) < 0)
 		return false;
 	handle.queue_id = rec.queue_id;
 	handle.offset = rec.queue_offset;
-	n = mq_properties_copy(rec.properties, (const char *const[]){ NULL }, properties, sizeof properties);
-	if (n != (size_t)-1 && !mq_properties_get(rec.properties, MQ_PROPERTY_POP_CK).p)
-		n = mq_properties_append(properties, n, sizeof properties, MQ_PROPERTY_POP_CK,
-					 (struct mq_slice){ receipt, pop_handle_encode(&handle, receipt) });
-	if (n != (size_t)-1 && n > 0)
-		rec.properties = (struct mq_slice){ properties, n };
+	mq_properties_begin(&out, properties, sizeof properties, rec.properties, NULL);
+	if (!mq_properties_get(rec.properties, MQ_PROPERTY_POP_CK).p)
+		mq_properties_add(&out, MQ_PROPERTY_POP_CK, (struct mq_slice){ receipt, pop_handle_encode(&handle, receipt) });
+	rec.properties = mq_properties_end(&out, rec.properties);
 	rec.topic = ask->topic;
 	n_head = mq_record_encode_head(&rec, head);
 	n_tail = mq_record_encode_tail(&rec, tail);

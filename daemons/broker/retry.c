@@ -1,8 +1,5 @@
 #include "daemons/broker/retry.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "libmq/base/bytes.h"
 #include "libmq/wire/message_properties.h"
 
@@ -65,52 +62,26 @@ static const char *const dropped_when_delayed[] = {
 	NULL,
 };
 
-struct properties_out {
-	char *p;
-	size_t n;
-	bool is_full;
-};
-
-static void properties_out_add(struct properties_out *out, const char *name, struct mq_slice value)
-{
-	size_t n =
-	    out->is_full ? 0 : mq_properties_append(out->p, out->n, MQ_PROPERTIES_MAX, name, value);
-
-	out->is_full |= n == 0;
-	out->n = n;
-}
-
-static void properties_out_add_i32(struct properties_out *out, const char *name, int32_t value)
-{
-	char text[16];
-
-	snprintf(text, sizeof text, "%" PRIi32, value);
-	properties_out_add(out, name, mq_slice_of(text));
-}
-
 size_t retry_properties(const struct mq_record *rec, struct retry_fate fate, struct mq_slice topic,
 			int32_t queue_id, char ret[MQ_PROPERTIES_MAX])
 {
 	static const char *const names[] = { MQ_PROPERTY_RETRY_TOPIC, MQ_PROPERTY_ORIGIN_ID };
 	bool is_delayed = fate.level > 0;
-	struct properties_out out = { .p = ret };
+	struct mq_properties_out out;
 	char id[MQ_MESSAGE_ID_MAX];
 	struct mq_slice v[2];
 
 	mq_properties_find(rec->properties, names, v, 2);
 	mq_message_id_encode(&rec->store_host, rec->physical_offset, id);
-	out.n = mq_properties_copy(rec->properties, is_delayed ? dropped_when_delayed : dropped,
-				   ret, MQ_PROPERTIES_MAX);
-	if (out.n == (size_t)-1)
-		return 0;
+	mq_properties_begin(&out, ret, MQ_PROPERTIES_MAX, rec->properties, is_delayed ? dropped_when_delayed : dropped);
 	/* Of a message that comes back again these are still the first one's. */
-	properties_out_add(&out, MQ_PROPERTY_RETRY_TOPIC, v[0].p ? v[0] : rec->topic);
-	properties_out_add(&out, MQ_PROPERTY_ORIGIN_ID, v[1].p ? v[1] : mq_slice_of(id));
-	properties_out_add(&out, MQ_PROPERTY_WAIT, MQ_SLICE("false"));
-	properties_out_add_i32(&out, MQ_PROPERTY_DELAY, fate.level);
+	mq_properties_add(&out, MQ_PROPERTY_RETRY_TOPIC, v[0].p ? v[0] : rec->topic);
+	mq_properties_add(&out, MQ_PROPERTY_ORIGIN_ID, v[1].p ? v[1] : mq_slice_of(id));
+	mq_properties_add(&out, MQ_PROPERTY_WAIT, MQ_SLICE("false"));
+	mq_properties_add_i64(&out, MQ_PROPERTY_DELAY, fate.level);
 	if (is_delayed) {
-		properties_out_add(&out, MQ_PROPERTY_REAL_TOPIC, topic);
-		properties_out_add_i32(&out, MQ_PROPERTY_REAL_QID, queue_id);
+		mq_properties_add(&out, MQ_PROPERTY_REAL_TOPIC, topic);
+		mq_properties_add_i64(&out, MQ_PROPERTY_REAL_QID, queue_id);
 	}
-	return out.is_full ? 0 : out.n;
+	return mq_properties_end(&out, (struct mq_slice){}).n;
 }

@@ -3,7 +3,6 @@
 #include "daemons/broker/schedule_internal.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "daemons/broker/message.h"
@@ -83,22 +82,14 @@ static struct mq_slice schedule_properties(const struct schedule *s, const struc
 					       MQ_PROPERTY_TIMER_DEQUEUE_MS, NULL };
 	const struct broker *b = s->broker;
 	int64_t precision_ms = b->config.timerPrecisionMs;
-	char enqueued[24], dequeued[24];
-	size_t n;
+	struct mq_properties_out out;
 
 	if (!mq_slice_is(rec->topic, DELAY_TIMER_TOPIC))
 		return rec->properties;
-	snprintf(enqueued, sizeof enqueued, "%" PRIi64,
-		 rec->store_at_ms / precision_ms * precision_ms);
-	snprintf(dequeued, sizeof dequeued, "%" PRIi64, mq_wall_ms(b->clock));
-	n = mq_properties_copy(rec->properties, dropped, text, MQ_PROPERTIES_MAX);
-	if (n != (size_t)-1)
-		n = mq_properties_append(text, n, MQ_PROPERTIES_MAX, MQ_PROPERTY_TIMER_ENQUEUE_MS,
-					 mq_slice_of(enqueued));
-	if (n != (size_t)-1 && n > 0)
-		n = mq_properties_append(text, n, MQ_PROPERTIES_MAX, MQ_PROPERTY_TIMER_DEQUEUE_MS,
-					 mq_slice_of(dequeued));
-	return n == (size_t)-1 || n == 0 ? rec->properties : (struct mq_slice){ text, n };
+	mq_properties_begin(&out, text, MQ_PROPERTIES_MAX, rec->properties, dropped);
+	mq_properties_add_i64(&out, MQ_PROPERTY_TIMER_ENQUEUE_MS, rec->store_at_ms / precision_ms * precision_ms);
+	mq_properties_add_i64(&out, MQ_PROPERTY_TIMER_DEQUEUE_MS, mq_wall_ms(b->clock));
+	return mq_properties_end(&out, rec->properties);
 }
 
 /* The message as consumers get it: born data, flags and body of the one that waited. */
@@ -173,21 +164,32 @@ static void schedule_forget(struct schedule *s, struct delivery *d)
 	free(d);
 }
 
+/* A delivery with a copy of the record, decoded in *ret, and behind it room for a new tail, that needs so much more than the record has.
+ * NULL: nothing comes of it in this turn. */
+static struct delivery *schedule_copy(struct schedule *s, const struct store_due *due, struct mq_slice record, size_t more,
+				      struct mq_record *ret)
+{
+	struct delivery *d = schedule_add(s, due, 2 * record.n + more);
+
+	if (!d)
+		return NULL;
+	memcpy(d->data, record.p, record.n);
+	if (mq_record_decode((struct mq_slice){ d->data, record.n }, ret) >= 0)
+		return d;
+	schedule_forget(s, d);
+	schedule_unreadable(s, due, -EBADMSG);
+	return NULL;
+}
+
 /* A message that was popped and not acknowledged: the group gets it again. */
 static void schedule_revive(struct schedule *s, const struct store_due *due, struct mq_slice record)
 {
-	struct delivery *d = schedule_add(s, due, 2 * record.n + POP_REVIVE_ROOM);
 	struct mq_record rec;
+	struct delivery *d = schedule_copy(s, due, record, POP_REVIVE_ROOM, &rec);
 	int r;
 
 	if (!d)
 		return;
-	memcpy(d->data, record.p, record.n);
-	if (mq_record_decode((struct mq_slice){ d->data, record.n }, &rec) < 0) {
-		schedule_forget(s, d);
-		schedule_unreadable(s, due, -EBADMSG);
-		return;
-	}
 	r = pop_revive(s->broker, due, &rec, d->head, d->data + record.n, &d->record);
 	if (r == -EBADMSG)
 		schedule_complain(s, due, "its retry topic would have too long a name");
@@ -211,20 +213,13 @@ static void schedule_deliver(struct schedule *s, const struct store_due *due,
 {
 	struct message_marks marks;
 	struct mq_record rec;
-	struct delivery *d;
-	bool is_recall = false;
+	/* The new properties are those of the record and two times, and so is the new tail. */
+	struct delivery *d = schedule_copy(s, due, record, TIMES_SIZE, &rec);
+	bool is_recall;
 	int r;
 
-	/* The new properties are those of the record and two times, and so is the new tail. */
-	d = schedule_add(s, due, 2 * record.n + TIMES_SIZE);
 	if (!d)
 		return;
-	memcpy(d->data, record.p, record.n);
-	if (mq_record_decode((struct mq_slice){ d->data, record.n }, &rec) < 0) {
-		schedule_forget(s, d);
-		schedule_unreadable(s, due, -EBADMSG);
-		return;
-	}
 	if (mq_slice_is(rec.topic, DELAY_LEVEL_TOPIC) && rec.queue_id >= 0 && rec.queue_id < DELAY_LEVELS_MAX) {
 		d->level = rec.queue_id + 1;
 		d->passed = rec.queue_offset + 1;

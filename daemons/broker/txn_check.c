@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <semaphore.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "daemons/broker/broker.h"
@@ -76,16 +75,13 @@ enum txn_verdict txn_check_decide(const struct txn_rules *rules, int64_t born_at
 struct mq_slice txn_properties(struct mq_slice properties, uint32_t n_checks, char buffer[MQ_PROPERTIES_MAX])
 {
 	static const char *const replaced[] = { MQ_PROPERTY_CHECK_TIMES, NULL };
-	char number[16];
-	size_t n;
+	struct mq_properties_out out;
 
 	if (n_checks == 0)
 		return properties;
-	snprintf(number, sizeof number, "%" PRIu32, n_checks);
-	n = mq_properties_copy(properties, replaced, buffer, MQ_PROPERTIES_MAX);
-	if (n != (size_t)-1)
-		n = mq_properties_append(buffer, n, MQ_PROPERTIES_MAX, MQ_PROPERTY_CHECK_TIMES, mq_slice_of(number));
-	return n == (size_t)-1 || n == 0 ? properties : (struct mq_slice){ buffer, n };
+	mq_properties_begin(&out, buffer, MQ_PROPERTIES_MAX, properties, replaced);
+	mq_properties_add_i64(&out, MQ_PROPERTY_CHECK_TIMES, n_checks);
+	return mq_properties_end(&out, properties);
 }
 
 /* ---- One half message; reader thread ---- */

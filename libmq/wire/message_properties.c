@@ -1,5 +1,8 @@
 #include "libmq/wire/message_properties.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "libmq/base/bytes.h"
 
 enum {
@@ -122,4 +125,32 @@ size_t mq_properties_copy(struct mq_slice properties, const char *const *drop, c
 		n += pair.n + 1;
 	}
 	return n;
+}
+
+void mq_properties_begin(struct mq_properties_out *out, char *p, size_t size, struct mq_slice properties, const char *const *drop)
+{
+	*out = (struct mq_properties_out){ .p = p, .size = size };
+	out->n = mq_properties_copy(properties, drop, p, size);
+	out->is_full = out->n == (size_t)-1;
+}
+
+void mq_properties_add(struct mq_properties_out *out, const char *name, struct mq_slice value)
+{
+	if (out->is_full)
+		return;
+	out->n = mq_properties_append(out->p, out->n, out->size, name, value);
+	out->is_full = out->n == 0;
+}
+
+void mq_properties_add_i64(struct mq_properties_out *out, const char *name, int64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof text, "%" PRIi64, value);
+	mq_properties_add(out, name, mq_slice_of(text));
+}
+
+struct mq_slice mq_properties_end(const struct mq_properties_out *out, struct mq_slice otherwise)
+{
+	return out->is_full ? otherwise : (struct mq_slice){ out->p, out->n };
 }

@@ -57,3 +57,15 @@ size_t mq_properties_append(char *out, size_t n, size_t capacity, const char *na
 /* Copies all pairs except those named in `drop` (NULL-terminated), closing the last with 0x02.
  * Returns the bytes written, or (size_t)-1 when it does not fit. */
 size_t mq_properties_copy(struct mq_slice properties, const char *const *drop, char *out, size_t capacity);
+
+/* Properties that are made of others: begins with a copy, then come more pairs, and only the end tells whether all had room. */
+struct mq_properties_out {
+	char *p; /* borrowed: the caller's buffer */
+	size_t size, n;
+	bool is_full; /* something had no room */
+};
+void mq_properties_begin(struct mq_properties_out *out, char *p, size_t size, struct mq_slice properties, const char *const *drop);
+void mq_properties_add(struct mq_properties_out *out, const char *name, struct mq_slice value);
+void mq_properties_add_i64(struct mq_properties_out *out, const char *name, int64_t value);
+/* What was written; `otherwise` when something had no room. */
+struct mq_slice mq_properties_end(const struct mq_properties_out *out, struct mq_slice otherwise);

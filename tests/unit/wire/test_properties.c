@@ -86,6 +86,26 @@ static void copying_drops_names_and_keeps_the_rest_byte_for_byte(void **state)
 	assert_int_equal(mq_properties_copy(MQ_SLICE("a\001b"), NULL, out, sizeof out), 4);
 }
 
+static void what_is_made_of_others_has_room_for_all_or_is_left(void **state)
+{
+	static const char *const drop[] = { "a", NULL };
+	struct mq_slice in = MQ_SLICE("a\0011\002b\0012"), otherwise = MQ_SLICE("as it was");
+	struct mq_properties_out out;
+	char text[32];
+
+	mq_properties_begin(&out, text, sizeof text, in, drop);
+	mq_properties_add(&out, "c", MQ_SLICE("3"));
+	mq_properties_add_i64(&out, "n", INT64_MIN);
+	assert_slice_equal(mq_properties_end(&out, otherwise), "b\0012\002c\0013\002n\001-9223372036854775808\002");
+	/* Whatever has no room, the copy or one of those that are added: also a shorter one behind it is in vain. */
+	for (size_t size = 0; size < 14; size++) {
+		mq_properties_begin(&out, text, size, in, drop);
+		mq_properties_add(&out, "long", MQ_SLICE("value"));
+		mq_properties_add(&out, "c", MQ_SLICE("3"));
+		assert_slice_equal(mq_properties_end(&out, otherwise), "as it was");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -94,6 +114,7 @@ int main(void)
 		cmocka_unit_test(values_are_found_by_name_the_last_one_wins),
 		cmocka_unit_test(appending_closes_an_open_pair_and_respects_the_room),
 		cmocka_unit_test(copying_drops_names_and_keeps_the_rest_byte_for_byte),
+		cmocka_unit_test(what_is_made_of_others_has_room_for_all_or_is_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
