@@ -21,16 +21,6 @@ static int start_daemon(void **state)
 	"{\"clientID\":\"" client "\",\"consumerDataSet\":[{\"consumeType\":\"CONSUME_PASSIVELY\",\"groupName\":\"" \
 	group "\",\"messageModel\":\"CLUSTERING\",\"subscriptionDataSet\":[]}]}"
 
-static const struct mq_command *ask(struct harness_peer *p, int code, const char *body)
-{
-	struct mq_command cmd;
-
-	harness_request(&cmd, code, NULL);
-	if (body)
-		cmd.body = mq_slice_of(body);
-	return harness_call(p, &cmd);
-}
-
 static void make_topic(struct harness_peer *p, const char *name, const char *queues)
 {
 	harness_assert_answer(harness_ask(p, MQ_UPDATE_AND_CREATE_TOPIC, "topic", name, "defaultTopic", "TBW102", "readQueueNums",
@@ -41,7 +31,7 @@ static void make_topic(struct harness_peer *p, const char *name, const char *que
 
 static void assert_assigned(struct harness_peer *p, const char *query, const char *body)
 {
-	const struct mq_command *answer = ask(p, MQ_QUERY_ASSIGNMENT, query);
+	const struct mq_command *answer = ask_with_body(p, MQ_QUERY_ASSIGNMENT, query);
 
 	harness_assert_answer(answer, MQ_SUCCESS, NULL);
 	assert_false(answer->has_fields);
@@ -56,8 +46,8 @@ static void members_share_the_queues_in_the_way_of_their_group(void **state)
 	/* Nobody said that it is there: no decision. */
 	assert_assigned(a, QUERY("T", "g", "c1", "CLUSTERING"), "{}");
 	/* Their order is that of their names, not that of their coming. */
-	harness_assert_answer(ask(b, MQ_HEART_BEAT, BEAT("c2", "g")), MQ_SUCCESS, NULL);
-	harness_assert_answer(ask(a, MQ_HEART_BEAT, BEAT("c1", "g")), MQ_SUCCESS, NULL);
+	harness_assert_answer(ask_with_body(b, MQ_HEART_BEAT, BEAT("c2", "g")), MQ_SUCCESS, NULL);
+	harness_assert_answer(ask_with_body(a, MQ_HEART_BEAT, BEAT("c1", "g")), MQ_SUCCESS, NULL);
 	assert_assigned(a, QUERY("T", "g", "c1", "CLUSTERING"), LIST(GOT("T", 0, "PULL") "," GOT("T", 1, "PULL")));
 	assert_assigned(b, QUERY("T", "g", "c2", "CLUSTERING"), LIST(GOT("T", 2, "PULL") "," GOT("T", 3, "PULL")));
 	assert_assigned(b, QUERY("T", "g", "c3", "CLUSTERING"), LIST());
@@ -65,9 +55,9 @@ static void members_share_the_queues_in_the_way_of_their_group(void **state)
 			LIST(GOT("T", 0, "PULL") "," GOT("T", 1, "PULL") "," GOT("T", 2, "PULL") "," GOT("T", 3, "PULL")));
 	assert_assigned(a, QUERY("NoSuchTopic", "g", "c1", "CLUSTERING"), "{}");
 
-	harness_assert_answer(ask(a, MQ_SET_MESSAGE_REQUEST_MODE, SETTING("T", "g", "POP", 8)), MQ_SUCCESS, NULL);
+	harness_assert_answer(ask_with_body(a, MQ_SET_MESSAGE_REQUEST_MODE, SETTING("T", "g", "POP", 8)), MQ_SUCCESS, NULL);
 	assert_assigned(a, QUERY("T", "g", "c1", "CLUSTERING"), LIST(GOT("T", -1, "POP")));
-	harness_assert_answer(ask(a, MQ_SET_MESSAGE_REQUEST_MODE, SETTING("T", "g", "PULL", 0)), MQ_SUCCESS, NULL);
+	harness_assert_answer(ask_with_body(a, MQ_SET_MESSAGE_REQUEST_MODE, SETTING("T", "g", "PULL", 0)), MQ_SUCCESS, NULL);
 	assert_assigned(b, QUERY("T", "g", "c2", "CLUSTERING"), LIST(GOT("T", 2, "PULL") "," GOT("T", 3, "PULL")));
 	harness_close(b);
 }
@@ -81,20 +71,20 @@ static void a_setting_survives_a_crash(void **state)
 	struct harness_daemon *d = harness_start(HARNESS_BROKER, sets);
 	struct harness_peer *p = harness_connect_tcp(d);
 
-	assert_string_equal(harness_body(ask(p, MQ_GET_ALL_MESSAGE_REQUEST_MODE, NULL)), "{\"messageRequestModeMap\":{}}");
+	assert_string_equal(harness_body(ask_with_body(p, MQ_GET_ALL_MESSAGE_REQUEST_MODE, NULL)), "{\"messageRequestModeMap\":{}}");
 	make_topic(p, "U", "2");
 	make_topic(p, "V", "2");
-	harness_assert_answer(ask(p, MQ_SET_MESSAGE_REQUEST_MODE, SETTING("V", "g1", "POP", -1)), MQ_SUCCESS, NULL);
-	harness_assert_answer(ask(p, MQ_SET_MESSAGE_REQUEST_MODE, SETTING("U", "g2", "PULL", 0)), MQ_SUCCESS, NULL);
-	harness_assert_answer(ask(p, MQ_SET_MESSAGE_REQUEST_MODE, SETTING("U", "g1", "PULL", 1)), MQ_SUCCESS, NULL);
-	harness_assert_answer(ask(p, MQ_SET_MESSAGE_REQUEST_MODE, SETTING("U", "g1", "POP", 3)), MQ_SUCCESS, NULL);
-	assert_string_equal(harness_body(ask(p, MQ_GET_ALL_MESSAGE_REQUEST_MODE, NULL)), all);
+	harness_assert_answer(ask_with_body(p, MQ_SET_MESSAGE_REQUEST_MODE, SETTING("V", "g1", "POP", -1)), MQ_SUCCESS, NULL);
+	harness_assert_answer(ask_with_body(p, MQ_SET_MESSAGE_REQUEST_MODE, SETTING("U", "g2", "PULL", 0)), MQ_SUCCESS, NULL);
+	harness_assert_answer(ask_with_body(p, MQ_SET_MESSAGE_REQUEST_MODE, SETTING("U", "g1", "PULL", 1)), MQ_SUCCESS, NULL);
+	harness_assert_answer(ask_with_body(p, MQ_SET_MESSAGE_REQUEST_MODE, SETTING("U", "g1", "POP", 3)), MQ_SUCCESS, NULL);
+	assert_string_equal(harness_body(ask_with_body(p, MQ_GET_ALL_MESSAGE_REQUEST_MODE, NULL)), all);
 
 	harness_close(p);
 	harness_kill(d);
 	harness_restart(d);
 	p = harness_connect_tcp(d);
-	assert_string_equal(harness_body(ask(p, MQ_GET_ALL_MESSAGE_REQUEST_MODE, NULL)), all);
+	assert_string_equal(harness_body(ask_with_body(p, MQ_GET_ALL_MESSAGE_REQUEST_MODE, NULL)), all);
 	harness_close(p);
 	harness_free(d);
 }
@@ -116,7 +106,7 @@ static void the_queues_of_all_brokers_are_shared(void **state)
 		p[i] = harness_connect_tcp(d[i]);
 		make_topic(p[i], "W", "2");
 		make_topic(p[i], "%RETRY%g", "1");
-		harness_assert_answer(ask(p[i], MQ_HEART_BEAT, BEAT("c1", "g")), MQ_SUCCESS, NULL);
+		harness_assert_answer(ask_with_body(p[i], MQ_HEART_BEAT, BEAT("c1", "g")), MQ_SUCCESS, NULL);
 	}
 	for (unsigned i = 0; i < 2; i++) {
 		assert_assigned(p[i], QUERY("W", "g", "c1", "CLUSTERING"),
@@ -151,20 +141,20 @@ static void refusals_are_apaches(void **state)
 	struct harness_peer *p = *state;
 
 	make_topic(p, "R", "1");
-	harness_assert_answer(ask(p, MQ_SET_MESSAGE_REQUEST_MODE, SETTING("%RETRY%g", "g", "POP", 0)), MQ_NO_PERMISSION,
+	harness_assert_answer(ask_with_body(p, MQ_SET_MESSAGE_REQUEST_MODE, SETTING("%RETRY%g", "g", "POP", 0)), MQ_NO_PERMISSION,
 			      "retry topic is not allowed to set mode");
-	harness_assert_answer(ask(p, MQ_SET_MESSAGE_REQUEST_MODE, SETTING("NoSuchTopic", "g", "POP", 0)), MQ_TOPIC_NOT_EXIST,
+	harness_assert_answer(ask_with_body(p, MQ_SET_MESSAGE_REQUEST_MODE, SETTING("NoSuchTopic", "g", "POP", 0)), MQ_TOPIC_NOT_EXIST,
 			      "topic[NoSuchTopic] not exist");
-	harness_assert_answer(ask(p, MQ_SET_MESSAGE_REQUEST_MODE, SETTING("R", "bad name", "POP", 0)),
+	harness_assert_answer(ask_with_body(p, MQ_SET_MESSAGE_REQUEST_MODE, SETTING("R", "bad name", "POP", 0)),
 			      MQ_SUBSCRIPTION_GROUP_NOT_EXIST, "subscription group does not exist");
-	harness_assert_answer(ask(p, MQ_SET_MESSAGE_REQUEST_MODE, SETTING("R", "g", "POP", 99999999999)), MQ_SYSTEM_ERROR,
+	harness_assert_answer(ask_with_body(p, MQ_SET_MESSAGE_REQUEST_MODE, SETTING("R", "g", "POP", 99999999999)), MQ_SYSTEM_ERROR,
 			      "popShareQueueNum is out of range");
-	harness_assert_answer(ask(p, MQ_SET_MESSAGE_REQUEST_MODE, NULL), MQ_SYSTEM_ERROR, "the request has no body");
-	harness_assert_answer(ask(p, MQ_QUERY_ASSIGNMENT, NULL), MQ_SYSTEM_ERROR, "the request has no body");
-	harness_assert_answer(ask(p, MQ_QUERY_ASSIGNMENT, "{\"topic\":\"R\"}"), MQ_SYSTEM_ERROR, "the body names no consumerGroup");
-	harness_assert_answer(ask(p, MQ_QUERY_ASSIGNMENT, QUERY("R", "g", "c", "SOME")), MQ_SYSTEM_ERROR,
+	harness_assert_answer(ask_with_body(p, MQ_SET_MESSAGE_REQUEST_MODE, NULL), MQ_SYSTEM_ERROR, "the request has no body");
+	harness_assert_answer(ask_with_body(p, MQ_QUERY_ASSIGNMENT, NULL), MQ_SYSTEM_ERROR, "the request has no body");
+	harness_assert_answer(ask_with_body(p, MQ_QUERY_ASSIGNMENT, "{\"topic\":\"R\"}"), MQ_SYSTEM_ERROR, "the body names no consumerGroup");
+	harness_assert_answer(ask_with_body(p, MQ_QUERY_ASSIGNMENT, QUERY("R", "g", "c", "SOME")), MQ_SYSTEM_ERROR,
 			      "the body names no messageModel");
-	assert_int_equal(ask(p, MQ_QUERY_ASSIGNMENT, "{")->code, MQ_SYSTEM_ERROR);
+	assert_int_equal(ask_with_body(p, MQ_QUERY_ASSIGNMENT, "{")->code, MQ_SYSTEM_ERROR);
 }
 
 int main(void)

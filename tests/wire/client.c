@@ -22,11 +22,7 @@ static int start_daemon(void **state)
 
 static const struct mq_command *beat(struct harness_peer *p, const char *body)
 {
-	struct mq_command cmd;
-
-	harness_request(&cmd, MQ_HEART_BEAT, NULL);
-	cmd.body = mq_slice_of(body);
-	return harness_call(p, &cmd);
+	return ask_with_body(p, MQ_HEART_BEAT, body);
 }
 
 /* The next notice is about this group. */
@@ -158,9 +154,9 @@ static void without_enable_property_filter_only_tags_pass_the_check(void **state
 	struct harness_peer *p = *state;
 	struct mq_command cmd;
 
-	harness_request(&cmd, MQ_CHECK_CLIENT_CONFIG, NULL);
-	cmd.body = MQ_SLICE("{\"clientId\":\"c\",\"group\":\"g\",\"subscriptionData\":" SUB("T") "}");
-	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+	harness_assert_answer(ask_with_body(p, MQ_CHECK_CLIENT_CONFIG,
+						    "{\"clientId\":\"c\",\"group\":\"g\",\"subscriptionData\":" SUB("T") "}"),
+			      MQ_SUCCESS, NULL);
 	harness_request(&cmd, MQ_CHECK_CLIENT_CONFIG, NULL);
 	cmd.body = MQ_SLICE(
 		"{\"subscriptionData\":{\"expressionType\":\"SQL92\",\"subString\":\"a > 1\",\"topic\":\"T\"}}");

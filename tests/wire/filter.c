@@ -23,7 +23,6 @@ static const struct mq_command *pull_sql(struct harness_peer *p, const char *top
 static void heartbeat(struct harness_peer *p, const char *topic, int version, const char *expression)
 {
 	char body[2048];
-	struct mq_command cmd;
 
 	snprintf(body, sizeof body,
 		 "{\"clientID\":\"c\",\"consumerDataSet\":[{\"consumeFromWhere\":\"CONSUME_FROM_FIRST_OFFSET\",\"consumeType\":"
@@ -31,9 +30,7 @@ static void heartbeat(struct harness_peer *p, const char *topic, int version, co
 		 "\"subString\":\"%s\",\"subVersion\":%d,\"codeSet\":[],\"tagsSet\":[],\"expressionType\":\"SQL92\"}],"
 		 "\"unitMode\":false}],\"heartbeatFingerprint\":0,\"producerDataSet\":[],\"withoutSub\":false}",
 		 topic, expression, version);
-	harness_request(&cmd, MQ_HEART_BEAT, NULL);
-	cmd.body = mq_slice_of(body);
-	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+	harness_assert_answer(ask_with_body(p, MQ_HEART_BEAT, body), MQ_SUCCESS, NULL);
 }
 
 /* Messages "1" to "3" with the property n. */

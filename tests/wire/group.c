@@ -16,12 +16,7 @@ static int start_daemon(void **state)
 
 static const struct mq_command *update(struct harness_peer *p, const char *body)
 {
-	struct mq_command cmd;
-
-	harness_request(&cmd, MQ_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, NULL);
-	if (body)
-		cmd.body = mq_slice_of(body);
-	return harness_call(p, &cmd);
+	return ask_with_body(p, MQ_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, body);
 }
 
 static void commit(struct harness_peer *p, const char *group, const char *topic, const char *queue, const char *offset)

@@ -11,21 +11,6 @@ static int start_daemon(void **state)
 	return 0;
 }
 
-/* Resident bytes of the broker. */
-static int64_t memory(void)
-{
-	char path[64];
-	long pages = 0, resident = 0;
-	FILE *f;
-
-	snprintf(path, sizeof path, "/proc/%d/statm", (int)daemon_->pid);
-	f = fopen(path, "r");
-	assert_non_null(f);
-	assert_int_equal(fscanf(f, "%ld %ld", &pages, &resident), 2);
-	fclose(f);
-	return resident * sysconf(_SC_PAGESIZE);
-}
-
 static void assert_serves_others(void)
 {
 	struct harness_peer *p = harness_connect_tcp(daemon_);

@@ -53,6 +53,32 @@ static inline int stop_daemon(void **state)
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, open_peer, close_peer)
 
+/* Resident bytes of the daemon. */
+static inline int64_t memory(void)
+{
+	char path[64];
+	long pages = 0, resident = 0;
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%d/statm", (int)daemon_->pid);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%ld %ld", &pages, &resident), 2);
+	fclose(f);
+	return resident * sysconf(_SC_PAGESIZE);
+}
+
+/* A request with a body and no fields; body NULL: without. */
+static inline const struct mq_command *ask_with_body(struct harness_peer *p, int code, const char *body)
+{
+	struct mq_command cmd;
+
+	harness_request(&cmd, code, NULL);
+	if (body)
+		cmd.body = mq_slice_of(body);
+	return harness_call(p, &cmd);
+}
+
 static inline int64_t milliseconds(void)
 {
 	return mq_mono_ms(&mq_clock_system);

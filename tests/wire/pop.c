@@ -185,7 +185,6 @@ static void numbers_that_are_missing_are_zero(void **state)
 static void who_may_not_is_told(void **state)
 {
 	struct harness_peer *p = *state;
-	struct mq_command cmd;
 
 	harness_assert_answer(harness_ask(p, MQ_UPDATE_AND_CREATE_TOPIC, "topic", "PopDumb", "defaultTopic", "TBW102", "readQueueNums", "1",
 					  "writeQueueNums", "1", "perm", "2", "topicFilterType", "SINGLE_TAG", "topicSysFlag", "0", "order",
@@ -193,9 +192,9 @@ static void who_may_not_is_told(void **state)
 			      MQ_SUCCESS, NULL);
 	assert_refused(POP(p, .topic = "PopDumb"), MQ_NO_PERMISSION, "the topic[PopDumb] peeking message is forbidden");
 	send_ok(p, "PopOff", "0", "", "x");
-	harness_request(&cmd, MQ_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, NULL);
-	cmd.body = MQ_SLICE("{\"groupName\":\"off\",\"consumeEnable\":false}");
-	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+	harness_assert_answer(ask_with_body(p, MQ_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP,
+						    "{\"groupName\":\"off\",\"consumeEnable\":false}"),
+			      MQ_SUCCESS, NULL);
 	assert_refused(POP(p, .topic = "PopOff", .group = "off"), MQ_NO_PERMISSION, "subscription group no permission, off");
 	/* The others ask in the same order, in their own words. */
 	harness_assert_answer(harness_ask(p, MQ_PEEK_MESSAGE, "consumerGroup", "off", "topic", "PopOff", "queueId", "-1", "maxMsgNums", "8",

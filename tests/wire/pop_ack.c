@@ -102,9 +102,7 @@ static void a_batch_is_acknowledged_by_its_bits(void **state)
 		 "{\"b\":\"AQ==\",\"c\":\"pg\",\"it\":60000,\"pt\":%s,\"q\":0,\"r\":\"0\",\"rq\":0,\"so\":0,\"t\":\"PopNowhere\"}],"
 		 "\"brokerName\":\"broker-a\"}",
 		 r.pop_time, r.revive, r.pop_time);
-	harness_request(&cmd, MQ_BATCH_ACK_MESSAGE, NULL);
-	cmd.body = mq_slice_of(body);
-	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+	harness_assert_answer(ask_with_body(p, MQ_BATCH_ACK_MESSAGE, body), MQ_SUCCESS, NULL);
 	/* What was acknowledged cannot be moved any more, the other one can. */
 	for (int i = 0; i < 4; i++) {
 		snprintf(offset, sizeof offset, "%d", i);

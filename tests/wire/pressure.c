@@ -17,20 +17,6 @@ enum { HAS_SANITIZER = 1 };
 enum { HAS_SANITIZER = 0 };
 #endif
 
-static int64_t memory(void)
-{
-	char path[64];
-	long pages = 0, resident = 0;
-	FILE *f;
-
-	snprintf(path, sizeof path, "/proc/%d/statm", (int)daemon_->pid);
-	f = fopen(path, "r");
-	assert_non_null(f);
-	assert_int_equal(fscanf(f, "%ld %ld", &pages, &resident), 2);
-	fclose(f);
-	return resident * sysconf(_SC_PAGESIZE);
-}
-
 static void assert_serves_others(const char *topic)
 {
 	struct harness_peer *p = harness_connect_tcp(daemon_);
@@ -264,7 +250,6 @@ static void while_the_disk_stands_changes_wait_and_nobody_else_does(void **state
 {
 	static const char beat[] = "{\"clientID\":\"old\",\"consumerDataSet\":[],\"producerDataSet\":[{\"groupName\":\"p\"}]}";
 	struct harness_peer *p = harness_connect_tcp(daemon_), *changes[8];
-	struct mq_command cmd;
 	unsigned n;
 
 	settle(p, "Beside");
@@ -273,9 +258,7 @@ static void while_the_disk_stands_changes_wait_and_nobody_else_does(void **state
 	gate_close(gate_sync_);
 	n = ask_for_changes(changes);
 	for (int i = 0; i < 3; i++) {
-		harness_request(&cmd, MQ_HEART_BEAT, NULL);
-		cmd.body = mq_slice_of(beat);
-		harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+		harness_assert_answer(ask_with_body(p, MQ_HEART_BEAT, beat), MQ_SUCCESS, NULL);
 		assert_int_equal(pull(p, "Beside", "0", "0")->code, MQ_SUCCESS);
 		/* Whatever may read the disk goes the same way. */
 		harness_assert_answer(harness_ask(p, MQ_SEARCH_OFFSET_BY_TIMESTAMP, "topic", "Beside", "queueId", "0", "timestamp", "0", NULL),

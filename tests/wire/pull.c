@@ -224,9 +224,9 @@ static void a_group_that_may_not_consume_is_refused(void **state)
 	struct mq_command cmd;
 
 	fill(p, "NoConsume", 1, "");
-	harness_request(&cmd, MQ_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, NULL);
-	cmd.body = MQ_SLICE("{\"groupName\":\"stopped\",\"consumeEnable\":false,\"consumeBroadcastEnable\":true}");
-	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+	harness_assert_answer(ask_with_body(p, MQ_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP,
+						    "{\"groupName\":\"stopped\",\"consumeEnable\":false,\"consumeBroadcastEnable\":true}"),
+			      MQ_SUCCESS, NULL);
 	pull_request(&cmd, "NoConsume", "0", "0", "4", "*");
 	set_field(&cmd, "consumerGroup", "stopped");
 	answer = assert_refused(harness_call(p, &cmd), MQ_NO_PERMISSION, "subscription group no permission, stopped");
@@ -281,9 +281,9 @@ static void broadcasting_is_refused_to_those_who_broadcast(void **state)
 	char body[600];
 
 	make_topic(p, "Cast", "4", "6");
-	harness_request(&cmd, MQ_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, NULL);
-	cmd.body = MQ_SLICE("{\"groupName\":\"casting\",\"consumeEnable\":true,\"consumeBroadcastEnable\":false}");
-	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+	harness_assert_answer(ask_with_body(p, MQ_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP,
+						    "{\"groupName\":\"casting\",\"consumeEnable\":true,\"consumeBroadcastEnable\":false}"),
+			      MQ_SUCCESS, NULL);
 	pull_request(&cmd, "Cast", "0", "0", "0", "*");
 	set_field(&cmd, "consumerGroup", "casting");
 

@@ -21,7 +21,6 @@ static int start_daemon(void **state)
 static struct harness_peer *asker(struct harness_daemon *d, const char *client_id)
 {
 	struct harness_peer *p = harness_connect_tcp(d);
-	struct mq_command cmd;
 	char body[256];
 
 	snprintf(body, sizeof body,
@@ -29,9 +28,7 @@ static struct harness_peer *asker(struct harness_daemon *d, const char *client_i
 		 "\"producerDataSet\":[{\"groupName\":"
 		 "\"askers\"}],\"withoutSub\":false}",
 		 client_id);
-	harness_request(&cmd, MQ_HEART_BEAT, NULL);
-	cmd.body = mq_slice_of(body);
-	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+	harness_assert_answer(ask_with_body(p, MQ_HEART_BEAT, body), MQ_SUCCESS, NULL);
 	return p;
 }
 

@@ -32,11 +32,8 @@ static const struct mq_command *send_back(struct harness_peer *p, const char *gr
 
 static void make_group(struct harness_peer *p, const char *json)
 {
-	struct mq_command cmd;
 
-	harness_request(&cmd, MQ_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, NULL);
-	cmd.body = mq_slice_of(json);
-	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+	harness_assert_answer(ask_with_body(p, MQ_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, json), MQ_SUCCESS, NULL);
 }
 
 static void assert_topic(struct harness_peer *p, const char *topic, const char *queues)

@@ -158,12 +158,9 @@ static void what_is_committed_while_its_topic_goes_is_no_beginning_for_the_next(
 {
 	struct harness_peer *p = *state;
 	const struct mq_command *answer;
-	struct mq_command cmd;
 	char topic[16];
 
-	harness_request(&cmd, MQ_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, NULL);
-	cmd.body = MQ_SLICE("{\"groupName\":\"racer\"}");
-	harness_assert_answer(harness_call(p, &cmd), MQ_SUCCESS, NULL);
+	harness_assert_answer(ask_with_body(p, MQ_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, "{\"groupName\":\"racer\"}"), MQ_SUCCESS, NULL);
 	for (int i = 0; i < 50; i++) {
 		snprintf(topic, sizeof topic, "Commits%d", i);
 		send_ok(p, topic, "0", "", "x");

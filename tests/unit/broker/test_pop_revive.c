@@ -1,21 +1,5 @@
 /* What was popped comes again when its time is over: schedule.c and pop_revive.c on a real store, with a clock that the test steers. */
-#include "broker_test.h"
-
-#include <inttypes.h>
-#include <time.h>
-
-#include "daemons/broker/message.h"
-#include "daemons/broker/schedule.h"
-#include "libmq/wire/message_properties.h"
-
-static void start(struct fixture *f)
-{
-	struct mq_error err = {};
-
-	assert_int_equal(delay_levels_parse(&f->broker.delay_levels, "5s 1h", &err), 0);
-	assert_int_equal(schedule_new(&f->broker.schedule, &f->broker), 0);
-	assert_int_equal(schedule_start(f->broker.schedule, &err), 0);
-}
+#include "schedule_test.h"
 
 static void make_topic(struct fixture *f, const char *name)
 {
@@ -29,42 +13,13 @@ static int setup(void **state)
 	fixture_setup(state);
 	make_topic(*state, "T");
 	assert_int_equal(groups_get(((struct fixture *)*state)->broker.groups, MQ_SLICE("g"), &group), 0);
-	start(*state);
+	schedule_begin(*state);
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	schedule_stop(f->broker.schedule);
-	f->broker.schedule = schedule_free(f->broker.schedule);
-	return fixture_teardown(state);
-}
-
-#define REVIVED(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define REVIVED(name) cmocka_unit_test_setup_teardown(name, setup, schedule_teardown)
 
 /* ---- Popping ---- */
-
-static void turn_on_done(struct store_turn *turn)
-{
-	atomic_store((_Atomic bool *)turn->user, true);
-}
-
-static int commit(struct fixture *f, struct store_op *op)
-{
-	struct timespec pause = { .tv_nsec = 1000000 };
-	_Atomic bool is_done = false;
-	struct store_turn turn;
-
-	store_turn_init(&turn, turn_on_done, (void *)&is_done);
-	store_turn_add(&turn, op);
-	store_commit(f->broker.store, &turn);
-	for (int left = 10000; !atomic_load(&is_done) && left > 0; left--)
-		nanosleep(&pause, NULL);
-	assert_true(atomic_load(&is_done));
-	return op->result;
-}
 
 /* Stores a message; returns its locator. */
 static int64_t put(struct fixture *f, const char *topic, const char *properties, int32_t times)
@@ -112,30 +67,12 @@ static struct store_due pop(struct fixture *f, int64_t locator, bool is_suspende
 
 static int64_t revived(struct fixture *f, const char *topic)
 {
-	struct store_queue *q = store_queue_find(f->broker.store, mq_slice_of(topic), 0);
-
-	return q ? store_queue_max(q) : 0;
+	return stored(f, topic, 0);
 }
 
 static void await_revived(struct fixture *f, const char *topic, int64_t n)
 {
-	struct timespec pause = { .tv_nsec = 1000000 };
-
-	for (int left = 10000; revived(f, topic) < n && left > 0; left--)
-		nanosleep(&pause, NULL);
-	assert_int_equal(revived(f, topic), n);
-}
-
-/* The schedule looked at the clock after this was called, and did what there was to do. */
-static void await_look(struct fixture *f)
-{
-	uint64_t before = schedule_progress(f->broker.schedule);
-	struct timespec pause = { .tv_nsec = 1000000 };
-
-	schedule_note(f->broker.schedule, 0);
-	for (int left = 10000; schedule_progress(f->broker.schedule) < before + 2 && left > 0; left--)
-		nanosleep(&pause, NULL);
-	assert_true(schedule_progress(f->broker.schedule) >= before + 2);
+	await_stored(f, topic, 0, n);
 }
 
 struct seen {
@@ -307,7 +244,7 @@ static void what_became_due_while_stopped_comes_at_the_start(void **state)
 	fixture_close(f);
 	fixture_advance(f, 500);
 	fixture_open(f);
-	start(f);
+	schedule_begin(f);
 	await_look(f);
 	assert_int_equal(revived(f, "%RETRY%g_T"), 0); /* the time that was left is left */
 	fixture_advance(f, 500);

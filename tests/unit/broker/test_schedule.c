@@ -1,70 +1,21 @@
 /* schedule.c on a real store, with a clock that the test steers. Only the pause between two looks at the clock is real. */
-#include "broker_test.h"
+#include "schedule_test.h"
 
-#include <inttypes.h>
 #include <pthread.h>
 #include <sys/mman.h>
-#include <time.h>
 
-#include "daemons/broker/message.h"
-#include "daemons/broker/schedule.h"
-#include "libmq/wire/message_properties.h"
 #include "storage/internal.h"
-
-static void start(struct fixture *f)
-{
-	struct mq_error err = {};
-
-	assert_int_equal(delay_levels_parse(&f->broker.delay_levels, "5s 1h", &err), 0);
-	assert_int_equal(schedule_new(&f->broker.schedule, &f->broker), 0);
-	assert_int_equal(schedule_start(f->broker.schedule, &err), 0);
-}
 
 static int setup(void **state)
 {
 	fixture_setup(state);
-	start(*state);
+	schedule_begin(*state);
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	schedule_stop(f->broker.schedule);
-	f->broker.schedule = schedule_free(f->broker.schedule);
-	return fixture_teardown(state);
-}
-
-#define SCHEDULED(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define SCHEDULED(name) cmocka_unit_test_setup_teardown(name, setup, schedule_teardown)
 
 /* ---- Sending ---- */
-
-static void turn_on_done(struct store_turn *turn)
-{
-	atomic_store((_Atomic bool *)turn->user, true);
-}
-
-static void await_done(_Atomic bool *is_done)
-{
-	struct timespec pause = { .tv_nsec = 1000000 };
-
-	for (int left = 10000; !atomic_load(is_done) && left > 0; left--)
-		nanosleep(&pause, NULL);
-	assert_true(atomic_load(is_done));
-}
-
-static void commit(struct fixture *f, struct store_op *op)
-{
-	_Atomic bool is_done = false;
-	struct store_turn turn;
-
-	store_turn_init(&turn, turn_on_done, (void *)&is_done);
-	store_turn_add(&turn, op);
-	store_commit(f->broker.store, &turn);
-	await_done(&is_done);
-	assert_int_equal(op->result, 0);
-}
 
 /* Stores a message as send_store.c does; returns its locator. */
 static int64_t put(struct fixture *f, const char *topic, const char *properties, const char *body)
@@ -91,7 +42,7 @@ static int64_t put(struct fixture *f, const char *topic, const char *properties,
 	store_op_init(&op);
 	op.records = &record;
 	op.n_records = 1;
-	commit(f, &op);
+	assert_int_equal(commit(f, &op), 0);
 	schedule_note(b->schedule, record.due_at_ms);
 	return record.locator;
 }
@@ -100,30 +51,12 @@ static int64_t put(struct fixture *f, const char *topic, const char *properties,
 
 static int64_t delivered(struct fixture *f, const char *topic)
 {
-	struct store_queue *q = store_queue_find(f->broker.store, mq_slice_of(topic), 3);
-
-	return q ? store_queue_max(q) : 0;
+	return stored(f, topic, 3);
 }
 
 static void await_delivered(struct fixture *f, const char *topic, int64_t n)
 {
-	struct timespec pause = { .tv_nsec = 1000000 };
-
-	for (int left = 10000; delivered(f, topic) < n && left > 0; left--)
-		nanosleep(&pause, NULL);
-	assert_int_equal(delivered(f, topic), n);
-}
-
-/* The schedule looked at the clock after this was called, and did what there was to do. */
-static void await_look(struct fixture *f)
-{
-	uint64_t before = schedule_progress(f->broker.schedule);
-	struct timespec pause = { .tv_nsec = 1000000 };
-
-	schedule_note(f->broker.schedule, 0);
-	for (int left = 10000; schedule_progress(f->broker.schedule) < before + 2 && left > 0; left--)
-		nanosleep(&pause, NULL);
-	assert_true(schedule_progress(f->broker.schedule) >= before + 2);
+	await_stored(f, topic, 3, n);
 }
 
 struct seen {
@@ -240,7 +173,7 @@ static void what_became_due_while_stopped_comes_at_the_start(void **state)
 	f->broker.schedule = schedule_free(f->broker.schedule);
 	fixture_close(f);
 	fixture_open(f);
-	start(f);
+	schedule_begin(f);
 	await_delivered(f, "T", 1);
 }
 
@@ -276,7 +209,7 @@ static void how_far_a_level_is_delivered_is_known_after_a_restart_too(void **sta
 	f->broker.schedule = schedule_free(f->broker.schedule);
 	fixture_close(f);
 	fixture_open(f);
-	start(f);
+	schedule_begin(f);
 	assert_int_equal(await_passed(f, 1, 1), 2);
 	assert_int_equal(await_passed(f, 2, 0), 1);
 }
@@ -441,7 +374,7 @@ static void what_cannot_be_read_holds_up_nobody_and_stays(void **state)
 	assert_ptr_equal(strchr(line, '\n'), strrchr(line, '\n')); /* one line for all */
 
 	f->broker.schedule = schedule_free(f->broker.schedule);
-	start(f);
+	schedule_begin(f);
 	await_look(f);
 	swap_records(f, locators, values, sizes, N);
 	fixture_advance(f, 10000);

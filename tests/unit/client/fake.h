@@ -15,6 +15,7 @@
 #include "libmq/net/listener.h"
 #include "libmq/net/rpc.h"
 #include "libmq/wire/codes.h"
+#include "tests/unit/test_clock.h"
 
 enum { DEADLINE_MS = 10000 }; /* for everything that is waited for; far more than it takes */
 
@@ -124,29 +125,6 @@ static inline struct fake *fake_free(struct fake *fake)
 	mq_listener_free(fake->listener);
 	free(fake);
 	return NULL;
-}
-
-/* A clock that stands still until the test moves it. */
-struct test_clock {
-	struct mq_clock clock;
-	int64_t mono_ns, wall_ms;
-};
-
-static inline int64_t test_clock_wall_ms(void *user)
-{
-	return ((struct test_clock *)user)->wall_ms;
-}
-
-static inline int64_t test_clock_mono_ns(void *user)
-{
-	return ((struct test_clock *)user)->mono_ns;
-}
-
-static inline void test_clock_init(struct test_clock *c)
-{
-	*c = (struct test_clock){ .clock = { test_clock_wall_ms, test_clock_mono_ns, c },
-				  .mono_ns = 1000000000,
-				  .wall_ms = 1700000000000 };
 }
 
 static inline struct mq_loop *new_loop(struct test_clock *clock)
