@@ -220,19 +220,20 @@ bool families_make(struct store *s)
 {
 	enum { AT_ONCE = 16 }; /* then the waiting ops get theirs */
 	unsigned n_wanted;
-	int r = 0, n_made = 0;
+	int r = 0, n_shared, n_made = 0;
 
 	atomic_store(&s->ops_wait, false);
 	if (store_state(s) != STORE_WRITABLE)
 		return true; /* what waits is to be refused */
 	pthread_mutex_lock(&s->spares_lock);
-	n_wanted = s->n_wanted + s->shared_wanted;
+	n_wanted = s->n_wanted;
 	pthread_mutex_unlock(&s->spares_lock);
 
-	r = families_make_shared(s);
+	/* Who wanted one of these asked until it was made, perhaps only since the line above: it is not asked for again. */
+	n_shared = r = families_make_shared(s);
 	while (r >= 0 && n_made < AT_ONCE && (r = families_make_spare(s)) > 0)
 		n_made++;
-	return n_wanted > 0 || r < 0;
+	return n_wanted > 0 || n_shared > 0 || r < 0;
 }
 
 void families_free(struct store *s)

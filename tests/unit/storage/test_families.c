@@ -207,6 +207,74 @@ static void closing_waits_for_ops_that_wait_for_families(void **state)
 	assert_int_equal(scan(f, "T", N_QUEUES - 1, 0).n, 1);
 }
 
+/* ---- an op that asks while the keeper is at it ---- */
+
+struct restless {
+	pthread_t thread;
+	struct store *store;
+	_Atomic bool stops;
+};
+
+/* What the keeper does for ops, without a pause: whatever comes finds it somewhere in the middle. */
+static void *restless_main(void *user)
+{
+	struct restless *r = user;
+
+	while (!atomic_load(&r->stops))
+		if (families_make(r->store))
+			append_retry(r->store);
+	return NULL;
+}
+
+static void flag_on_done(struct store_turn *turn)
+{
+	atomic_store((_Atomic bool *)turn->user, true);
+}
+
+static void whoever_asks_for_a_shared_family_gets_it(void **state)
+{
+	enum { STORES = 8 };
+	struct fixture *f = *state;
+	char command[100];
+
+	f->cfg.max_families = 0;
+	snprintf(command, sizeof command, "rm -rf %s/*", f->dir);
+	for (int i = 0; i < STORES; i++) {
+		struct restless r = {};
+		bool is_forgotten = false;
+
+		fixture_open(f);
+		keeper_stop(f->store);
+		r.store = f->store;
+		assert_int_equal(pthread_create(&r.thread, NULL, restless_main, &r), 0);
+		for (int id = 0; id < N_QUEUES && !is_forgotten; id++) {
+			_Atomic bool is_done = false;
+			struct store_turn turn;
+			struct store_op op;
+			struct message m;
+
+			message_init(&m, queue_of(f, "T", id), &(struct message_spec){ .topic = "T", .queue_id = id, .body = "x" });
+			store_op_init(&op);
+			op.records = &m.record;
+			op.n_records = 1;
+			store_turn_init(&turn, flag_on_done, (void *)&is_done);
+			store_turn_add(&turn, &op);
+			store_commit(f->store, &turn);
+			for (int left = 10000; !atomic_load(&is_done) && left > 0; left--)
+				nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+			is_forgotten = !atomic_load(&is_done);
+			while (!atomic_load(&is_done))
+				append_retry(f->store); /* before its turn goes with this block */
+			message_done(&m);
+		}
+		atomic_store(&r.stops, true);
+		pthread_join(r.thread, NULL);
+		assert_false(is_forgotten);
+		fixture_close(f);
+		assert_int_equal(system(command), 0);
+	}
+}
+
 static int n_files(struct fixture *f, const char *level)
 {
 	_cleanup_(rocksdb_textp) char *text =
@@ -249,6 +317,7 @@ int main(void)
 		TEST_CLOSED(a_deleted_topic_gives_its_families_back),
 		TEST_CLOSED(an_idle_queue_gives_its_family_back_and_gets_another),
 		TEST(closing_waits_for_ops_that_wait_for_families),
+		TEST_CLOSED(whoever_asks_for_a_shared_family_gets_it),
 		TEST_CLOSED(files_of_shared_families_are_merged_by_eights),
 	};
 
