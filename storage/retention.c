@@ -526,21 +526,30 @@ static int pass_run(struct pass *p)
 	return r;
 }
 
-static int retain(struct store *s, bool is_by_time, struct mq_error *err)
+/* retain_lock held. */
+static int retain_locked(struct store *s, bool is_by_time, struct mq_error *err)
 {
 	struct pass p = { .s = s };
 	int r;
 
-	pthread_mutex_lock(&s->retain_lock);
 	space_check(s);
 	space_measure(s);
 	pass_plan(&p);
 	p.is_by_time |= is_by_time;
 	r = pass_run(&p);
 	free(p.files);
+	return r < 0 ? mq_error_set(err, r, "%s: retention stopped: %s", s->cfg.path, strerror(-r)) : p.n_dropped;
+}
+
+static int retain(struct store *s, bool is_by_time, struct mq_error *err)
+{
+	int r;
+
+	pthread_mutex_lock(&s->retain_lock);
+	r = retain_locked(s, is_by_time, err);
 	pthread_mutex_unlock(&s->retain_lock);
 	keeper_wake(s); /* drops the families given back */
-	return r < 0 ? mq_error_set(err, r, "%s: retention stopped: %s", s->cfg.path, strerror(-r)) : p.n_dropped;
+	return r;
 }
 
 int store_retain(struct store *s, struct mq_error *err)
@@ -558,7 +567,8 @@ void retention_tick(struct store *s)
 	/* A pass is under way on a reader: the keeper has other things to do than to wait for it. */
 	if (pthread_mutex_trylock(&s->retain_lock))
 		return;
-	pthread_mutex_unlock(&s->retain_lock);
 	/* A failure is a read that failed, tried again, or a write that failed, which the state reports. */
-	(void)store_retain(s, NULL);
+	(void)retain_locked(s, false, NULL);
+	pthread_mutex_unlock(&s->retain_lock);
+	keeper_wake(s); /* drops the families given back */
 }
