@@ -58,8 +58,12 @@ void space_check(struct store *s)
 		store_set_state(s, STORE_NO_SPACE,
 				"%s has %llu MiB free, the disk is used to %.1f %%, above %.1f %% (diskSpaceWarningLevelRatio)",
 				s->cfg.path, (unsigned long long)(n_free >> 20), used * 100, s->cfg.disk_warning_ratio * 100);
-	else if (n_free >= guard + guard / 8 && used <= s->cfg.disk_warning_ratio - 0.001 && !atomic_load(&s->is_refused))
+	else if (n_free >= guard + guard / 8 && used <= s->cfg.disk_warning_ratio - 0.001 && !atomic_load(&s->is_refused)) {
 		store_set_state(s, STORE_WRITABLE, "%s", "");
+		/* A write that was refused since has the last word. */
+		if (atomic_load(&s->is_refused))
+			space_refused(s);
+	}
 }
 
 void space_check_burst(struct store *s)
