@@ -88,9 +88,10 @@ static inline void fixture_on_state(void *user, enum store_state state, const ch
 	do {                                                                   \
 		struct timespec _pause = { .tv_nsec = 1000000 };               \
 		int _left = 10000;                                             \
-		while (!(condition) && _left-- > 0)                            \
+		bool _is_so; /* looked at once: it may not last */             \
+		while (!(_is_so = (condition)) && _left-- > 0)                 \
 			nanosleep(&_pause, NULL);                              \
-		assert_true(condition);                                        \
+		assert_true(_is_so);                                           \
 	} while (0)
 
 static inline int fixture_open_error(struct fixture *f, struct mq_error *err)
@@ -271,19 +272,31 @@ static inline void waiter_on_done(struct store_turn *turn)
 	pthread_mutex_unlock(&w->lock);
 }
 
+/* For a turn, which it sets up. */
+static inline void waiter_init(struct waiter *w, struct store_turn *turn)
+{
+	*w = (struct waiter){ .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
+	store_turn_init(turn, waiter_on_done, w);
+}
+
+static inline void waiter_wait(struct waiter *w)
+{
+	pthread_mutex_lock(&w->lock);
+	while (!w->is_done)
+		pthread_cond_wait(&w->cond, &w->lock);
+	pthread_mutex_unlock(&w->lock);
+}
+
 static inline void commit_and_wait(struct store *s, struct store_op *ops, unsigned n)
 {
-	struct waiter w = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
 	struct store_turn turn;
+	struct waiter w;
 
-	store_turn_init(&turn, waiter_on_done, &w);
+	waiter_init(&w, &turn);
 	for (unsigned i = 0; i < n; i++)
 		store_turn_add(&turn, &ops[i]);
 	store_commit(s, &turn);
-	pthread_mutex_lock(&w.lock);
-	while (!w.is_done)
-		pthread_cond_wait(&w.cond, &w.lock);
-	pthread_mutex_unlock(&w.lock);
+	waiter_wait(&w);
 }
 
 static inline struct store_queue *queue_of(struct fixture *f, const char *topic, int32_t queue_id)

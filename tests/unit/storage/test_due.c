@@ -412,11 +412,6 @@ static enum store_verdict assert_popped(void *user, const struct store_due *due)
 	return STORE_GO_ON;
 }
 
-static void count_turn(struct store_turn *turn)
-{
-	atomic_fetch_add((_Atomic unsigned *)turn->user, 1);
-}
-
 static void a_message_is_with_each_group_that_popped_it(void **state)
 {
 	struct fixture *f = *state;
@@ -459,23 +454,17 @@ static void the_first_of_a_batch_is_the_first(void **state)
 {
 	struct fixture *f = *state;
 	struct store_due row = popped("g", 100, 5);
-	struct store_op ack, revive;
-	struct store_turn turn;
-	_Atomic unsigned n_done = 0;
+	struct store_op ops[2]; /* an acknowledgement, and the revival */
 
 	assert_int_equal(change(f, NULL, NULL, &row), 0);
-	store_op_init(&ack);
-	ack.due_deletes = &row;
-	ack.n_due_deletes = 1;
-	store_op_init(&revive);
-	revive.take_due = row;
-	store_turn_init(&turn, count_turn, &n_done);
-	store_turn_add(&turn, &ack);
-	store_turn_add(&turn, &revive);
-	store_commit(f->store, &turn);
-	assert_int_equal(n_done, 1);
-	assert_int_equal(ack.result, 0);
-	assert_int_equal(revive.result, -ENOENT);
+	for (int i = 0; i < 2; i++)
+		store_op_init(&ops[i]);
+	ops[0].due_deletes = &row;
+	ops[0].n_due_deletes = 1;
+	ops[1].take_due = row;
+	commit_and_wait(f->store, ops, 2);
+	assert_int_equal(ops[0].result, 0);
+	assert_int_equal(ops[1].result, -ENOENT);
 }
 
 static void a_scan_looks_no_further_than_its_horizon(void **state)
