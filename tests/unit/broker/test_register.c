@@ -143,15 +143,25 @@ static void assert_silence(struct register_fixture *r)
 static void answer(struct register_fixture *r, int code, const char *body)
 {
 	_cleanup_(evbuffer_freep) struct evbuffer *out = evbuffer_new();
+	int64_t until_ms = mq_mono_ms(&mq_clock_system) + DEADLINE_MS;
+	struct mq_loop_stats stats;
 	struct mq_command cmd;
+	uint64_t before;
 	int n;
 
+	mq_loop_stats(r->loop, &stats);
+	before = stats.bytes_in;
 	mq_command_response(&cmd, &r->cmd, code);
 	if (body)
 		cmd.body = mq_slice_of(body);
 	assert_int_equal(mq_command_encode(&cmd, NULL, out), 0);
 	n = (int)evbuffer_get_length(out);
 	assert_int_equal(evbuffer_write(out, r->fd), n);
+	do { /* the kernel may take a moment */
+		assert_true(mq_mono_ms(&mq_clock_system) < until_ms);
+		assert_int_equal(mq_loop_turn(r->loop, 10), 0);
+		mq_loop_stats(r->loop, &stats);
+	} while (stats.bytes_in < before + (uint64_t)n);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(mq_loop_turn(r->loop, 0), 0);
 }

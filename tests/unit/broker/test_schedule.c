@@ -13,7 +13,25 @@ static int setup(void **state)
 	return 0;
 }
 
-#define SCHEDULED(name) cmocka_unit_test_setup_teardown(name, setup, schedule_teardown)
+static int stderr_ = -1; /* while a test reads what is logged: standard error as it was */
+
+/* Failures are told there. */
+static void restore_stderr(void)
+{
+	if (stderr_ < 0)
+		return;
+	dup2(stderr_, STDERR_FILENO);
+	close(stderr_);
+	stderr_ = -1;
+}
+
+static int teardown(void **state)
+{
+	restore_stderr();
+	return schedule_teardown(state);
+}
+
+#define SCHEDULED(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 /* ---- Sending ---- */
 
@@ -344,14 +362,15 @@ static void what_cannot_be_read_holds_up_nobody_and_stays(void **state)
 	static int64_t locators[N];
 	static size_t sizes[N];
 	struct fixture *f = *state;
-	int stderr_fd = dup(2), log_fd = memfd_create("log", MFD_CLOEXEC);
+	int log_fd = memfd_create("log", MFD_CLOEXEC);
 
 	/* Half of them have no place for a record, half have a record that cannot be taken apart. */
 	for (int i = 0; i < N; i++) {
 		locators[i] = put(f, "T", "DELAY\0011\2", "x");
 		sizes[i] = i % 2 ? 1 : sizeof values[i];
 	}
-	dup2(log_fd, 2);
+	stderr_ = dup(STDERR_FILENO);
+	dup2(log_fd, STDERR_FILENO);
 	swap_records(f, locators, values, sizes, N);
 	fixture_advance(f, 10);
 	put(f, "U", "DELAY\0011\2", "behind");
@@ -362,8 +381,7 @@ static void what_cannot_be_read_holds_up_nobody_and_stays(void **state)
 	fixture_advance(f, 5000);
 	await_delivered(f, "U", 2);
 	await_look(f);
-	dup2(stderr_fd, 2);
-	close(stderr_fd);
+	restore_stderr();
 	assert_int_equal(delivered(f, "T"), 0);
 	schedule_stop(f->broker.schedule); /* one thread at a time scans */
 	assert_int_equal(count_due(f), N + 1);

@@ -1,6 +1,8 @@
 #include "tests/unit/net/net_test.h"
 
+#include <netinet/tcp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
 
@@ -13,6 +15,7 @@ struct fixture {
 	struct test_clock clock;
 	struct mq_loop *loops[LOOPS];
 	struct mq_listener *listener;
+	int fd; /* the listener's */
 	struct mq_address address;
 };
 
@@ -46,6 +49,7 @@ static int set_up(void **state)
 	assert_true(fd >= 0);
 	getsockname(fd, (struct sockaddr *)&at, &n);
 	f->address.port = ntohs(at.sin_port);
+	f->fd = fd;
 	assert_int_equal(mq_listener_new(&f->listener, f->loops[0], fd, f->loops, LOOPS, &events, NULL, NULL), 0);
 	*state = f;
 	return 0;
@@ -98,6 +102,20 @@ static void connections_are_dealt_out_in_turn(void **state)
 	turn_until(f->loops[0], connections(f) == 0);
 }
 
+/* Connections may take the kernel a moment, on loopback, too. */
+static void await_backlog(struct fixture *f, unsigned n)
+{
+	int64_t until_ms = real_ms() + DEADLINE_MS;
+	struct tcp_info info = {};
+	socklen_t size = sizeof info;
+
+	while (getsockopt(f->fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_unacked < n) { /* to be accepted */
+		assert_true(real_ms() < until_ms);
+		sched_yield();
+	}
+	assert_int_equal(info.tcpi_unacked, n);
+}
+
 static void without_descriptors_it_pauses_and_goes_on(void **state)
 {
 	struct fixture *f = *state;
@@ -105,6 +123,7 @@ static void without_descriptors_it_pauses_and_goes_on(void **state)
 	int fd = mq_address_connect(&f->address, NULL);
 
 	assert_true(fd >= 0);
+	await_backlog(f, 1);
 	getrlimit(RLIMIT_NOFILE, &old);
 	none = old;
 	none.rlim_cur = (rlim_t)fd + 1;
@@ -143,6 +162,7 @@ static void connection_on_its_way_to_a_loop_that_ends_is_closed(void **state)
 	p->fd = mq_address_connect(&f->address, NULL);
 	close(p->fd);
 	p->fd = mq_address_connect(&f->address, NULL);
+	await_backlog(f, 2);
 	turn_until(f->loops[0], stats_of(f->loops[0]).n_accepted == 1);
 	f->loops[1] = mq_loop_free(f->loops[1]);
 	turn_until(f->loops[0], peer_has_ended(p));

@@ -1,5 +1,7 @@
 #include "tests/unit/net/net_test.h"
 
+#include <sys/un.h>
+
 #include "libmq/net/address.h"
 #include "libmq/net/rpc.h"
 
@@ -23,6 +25,7 @@ struct fixture {
 	struct mq_remote *remote;
 	struct mq_address address;
 	int listener;
+	char path[64]; /* of a Unix socket; "": none */
 	unsigned n_up, n_down, n_requests;
 	int last_request;
 };
@@ -79,7 +82,7 @@ static void on_request(struct mq_conn *conn, const struct mq_command *request, v
 	f->last_request = request->code;
 }
 
-static void listen_again(struct fixture *f)
+static void listen_tcp(struct fixture *f)
 {
 	struct sockaddr_in at;
 	socklen_t n = sizeof at;
@@ -109,11 +112,30 @@ static int set_up(void **state)
 	f->peer->fd = fds[1];
 
 	assert_int_equal(mq_address_parse(&f->address, mq_slice_of("127.0.0.1:0"), NULL), 0);
-	listen_again(f);
+	listen_tcp(f);
 	assert_int_equal(mq_remote_new(&f->remote, f->loop, &f->address, on_request, f), 0);
 	mq_remote_on_state(f->remote, on_state, f);
 	*state = f;
 	return 0;
+}
+
+/* The remote is at a socket on which nobody listens. By a path: nobody else takes it, and who connects is refused at once. */
+static void refuse(struct fixture *f)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	char text[80];
+
+	snprintf(f->path, sizeof f->path, "/tmp/test_rpc.%d", (int)getpid());
+	unlink(f->path);
+	strcpy(at.sun_path, f->path);
+	close(f->listener);
+	f->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(f->listener, (struct sockaddr *)&at, sizeof at), 0);
+	snprintf(text, sizeof text, "unix:%s", f->path);
+	assert_int_equal(mq_address_parse(&f->address, mq_slice_of(text), NULL), 0);
+	mq_remote_free(f->remote);
+	assert_int_equal(mq_remote_new(&f->remote, f->loop, &f->address, on_request, f), 0);
+	mq_remote_on_state(f->remote, on_state, f);
 }
 
 static int tear_down(void **state)
@@ -127,6 +149,8 @@ static int tear_down(void **state)
 		close(f->peer->fd);
 	if (f->listener >= 0)
 		close(f->listener);
+	if (f->path[0])
+		unlink(f->path);
 	free(f->peer);
 	free(f);
 	return 0;
@@ -357,8 +381,7 @@ static void refused_remote_fails_calls_at_their_deadline_with_the_reason(void **
 {
 	struct fixture *f = *state;
 
-	close(f->listener);
-	f->listener = -1;
+	refuse(f);
 	remote_call(f, 0, 1000);
 	turns(f->loop, 5);
 	assert_int_equal(f->outcomes[0].n, 0);
@@ -375,13 +398,12 @@ static void pauses_between_attempts_grow_to_five_seconds(void **state)
 	struct fixture *f = *state;
 	static const int pauses_ms[] = { 100, 200, 400, 800, 1600, 3200, 5000, 5000 };
 
-	close(f->listener);
-	f->listener = -1;
+	refuse(f);
 	remote_call(f, 0, 1000000);
 	for (unsigned i = 0; i < N_ELEMENTS(pauses_ms); i++) {
 		turns(f->loop, 3);
 		if (i + 1 == N_ELEMENTS(pauses_ms))
-			listen_again(f);
+			assert_int_equal(listen(f->listener, 1), 0);
 		test_clock_advance(&f->clock, pauses_ms[i] - 1);
 		turns(f->loop, 3);
 		assert_int_equal(f->n_up, 0);
@@ -451,8 +473,7 @@ static void calls_that_wait_are_bounded(void **state)
 	unsigned n = 0;
 	int r = 0;
 
-	close(f->listener);
-	f->listener = -1;
+	refuse(f);
 	while (n < 100 && r == 0) {
 		mq_command_request(&cmd, 1);
 		cmd.body = (struct mq_slice){ body, 1 << 20 };
