@@ -118,10 +118,15 @@ static void a_timer_delivers_at_its_time(void **state)
 static void the_shortest_delay_comes_first(void **state)
 {
 	struct harness_peer *p = *state;
+	struct mq_command cmds[3];
 
-	send_ok(p, "Mixed", "0", "TIMER_DELAY_MS\0012000\2", "third");
-	send_ok(p, "Mixed", "0", "TIMER_DELAY_MS\0011000\2", "second");
-	send_ok(p, "Mixed", "0", "TIMER_DELAY_SEC\0010\2", "first");
+	/* At the same time, or the order would be that of sending on a machine that stands still for a second. */
+	send_request(&cmds[0], "Mixed", "0", "TIMER_DELAY_MS\0012000\2", MQ_SLICE("third"));
+	send_request(&cmds[1], "Mixed", "0", "TIMER_DELAY_MS\0011000\2", MQ_SLICE("second"));
+	send_request(&cmds[2], "Mixed", "0", "TIMER_DELAY_SEC\0010\2", MQ_SLICE("first"));
+	harness_send_all(p, cmds, N_ELEMENTS(cmds));
+	for (size_t i = 0; i < N_ELEMENTS(cmds); i++)
+		harness_assert_answer(harness_answer(p, cmds[i].opaque), MQ_SUCCESS, NULL);
 	assert_slice(await(p, "Mixed", "0", "0").body, "first");
 	assert_slice(await(p, "Mixed", "0", "1").body, "second");
 	assert_slice(await(p, "Mixed", "0", "2").body, "third");

@@ -496,17 +496,24 @@ bool harness_send_raw(struct harness_peer *p, const void *bytes, size_t n)
 	return true;
 }
 
-int32_t harness_send(struct harness_peer *p, struct mq_command *cmd)
+int32_t harness_send_all(struct harness_peer *p, struct mq_command *cmds, unsigned n)
 {
 	struct evbuffer *out = evbuffer_new();
 
 	assert_non_null(out);
-	cmd->opaque = ++p->opaque;
-	assert_int_equal(mq_command_encode(cmd, NULL, out), 0);
+	for (unsigned i = 0; i < n; i++) {
+		cmds[i].opaque = ++p->opaque;
+		assert_int_equal(mq_command_encode(&cmds[i], NULL, out), 0);
+	}
 	if (!harness_send_raw(p, evbuffer_pullup(out, -1), evbuffer_get_length(out)))
 		fail_msg("the daemon closed the connection");
 	evbuffer_free(out);
-	return cmd->opaque;
+	return p->opaque;
+}
+
+int32_t harness_send(struct harness_peer *p, struct mq_command *cmd)
+{
+	return harness_send_all(p, cmd, 1);
 }
 
 /* Reads the next frame; NULL when the daemon closed the connection. */

@@ -79,6 +79,8 @@ struct harness_peer *harness_close(struct harness_peer *p);               /* ret
 void harness_request(struct mq_command *cmd, int code, ...) __attribute__((sentinel));
 /* Sends it with an opaque of its own, which is returned. */
 int32_t harness_send(struct harness_peer *p, struct mq_command *cmd);
+/* The same for several, in one piece: the daemon finds the second when it has read the first, however busy the machine is. */
+int32_t harness_send_all(struct harness_peer *p, struct mq_command *cmds, unsigned n);
 /* Sends it and waits for its answer, which is valid until the next call on this peer; other frames are kept for harness_receive(). */
 const struct mq_command *harness_call(struct harness_peer *p, struct mq_command *cmd);
 /* harness_request() and harness_call() in one. */

@@ -488,7 +488,7 @@ static void a_held_pull_is_refused_when_it_may_no_longer_read(void **state)
 
 	make_topic(other, "Gone", "1", "6");
 	send_ok(other, "Gone", "0", "", "x");
-	opaque = wait_for_message(p, "Gone", "1", "*", "500");
+	opaque = wait_for_message(p, "Gone", "1", "*", "60000");
 	harness_assert_answer(harness_ask(other, MQ_DELETE_TOPIC_IN_BROKER, "topic", "Gone", NULL), MQ_SUCCESS, NULL);
 	harness_assert_answer(harness_answer(p, opaque), MQ_TOPIC_NOT_EXIST, "topic[Gone] not exist, apply first please! " FAQ);
 	harness_close(other);
@@ -538,15 +538,16 @@ static void a_message_that_does_not_match_lets_the_pull_wait_on(void **state)
 
 static void a_pull_that_only_skipped_moves_on_in_the_end(void **state)
 {
-	struct harness_peer *p = *state, *other = harness_connect_tcp(daemon_);
-	int32_t opaque;
+	struct harness_peer *p = *state;
+	struct mq_command cmds[3];
 
-	send_ok(other, "Skips", "0", "TAGS\1TagA\2", "0");
-	opaque = wait_for_message(p, "Skips", "1", "TagB", "1000");
-	send_ok(other, "Skips", "0", "TAGS\1TagA\2", "1");
-	send_ok(other, "Skips", "0", "TAGS\1TagA\2", "2");
-	assert_pull(harness_answer(p, opaque), MQ_PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE", "3", "0", "3");
-	harness_close(other);
+	send_ok(p, "Skips", "0", "TAGS\1TagA\2", "0");
+	pull_request(&cmds[0], "Skips", "0", "1", "6", "TagB");
+	set_field(&cmds[0], "suspendTimeoutMillis", "1000");
+	for (int i = 1; i < 3; i++)
+		send_request(&cmds[i], "Skips", "0", "TAGS\1TagA\2", MQ_SLICE("skipped"));
+	harness_send_all(p, cmds, N_ELEMENTS(cmds)); /* they come while it waits */
+	assert_pull(harness_answer(p, cmds[0].opaque), MQ_PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE", "3", "0", "3");
 }
 
 static void a_closed_connection_takes_its_held_pulls_along(void **state)
@@ -566,17 +567,14 @@ static void a_stopping_broker_answers_what_it_holds(void **state)
 	struct harness_daemon *own = harness_start(HARNESS_BROKER, NULL);
 	struct harness_peer *p = harness_connect(own);
 	int32_t opaque;
-	int64_t began_ms;
 
 	send_ok(p, "Stops", "0", "", "x");
-	opaque = wait_for_message(p, "Stops", "1", "*", "60000");
-	began_ms = milliseconds();
+	opaque = wait_for_message(p, "Stops", "1", "*", "60000"); /* longer than this test waits for anything */
 	kill(own->pid, SIGTERM);
 	assert_pull(harness_answer(p, opaque), MQ_PULL_NOT_FOUND, "OFFSET_OVERFLOW_ONE", "1", "0", "1");
 	harness_wait_closed(p);
 	harness_close(p);
 	assert_int_equal(harness_wait(own), 0);
-	assert_true(milliseconds() - began_ms < 3000);
 	harness_free(own);
 }
 
