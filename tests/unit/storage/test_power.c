@@ -185,20 +185,17 @@ static bool is_on_level_1(struct fixture *f)
 	return is_there;
 }
 
-static void what_retention_left_can_be_read(void **state)
+static void append_old_ones(struct fixture *f)
 {
-	struct fixture *f = *state;
-	struct mq_error err = {};
-
-	f->cfg.flush_interval_ms = 1000;
-	f->cfg.delete_hours = UINT32_MAX;
-	f->cfg.retention_ms = MINUTE_MS;
-	fixture_open(f);
 	for (int i = 0; i < 10; i++)
 		append(f, "T", 0, "old");
 	flush_queue(f, "T", 0);
-	AWAIT(is_on_level_1(f));
-	atomic_fetch_add(&f->now_ms, 2 * MINUTE_MS);
+}
+
+static void new_one_outlives_the_others(struct fixture *f)
+{
+	struct mq_error err = {};
+
 	append(f, "T", 0, "new");
 	assert_int_equal(store_sync(f->store), 0);
 	assert_true(store_retain(f->store, &err) >= 0); /* 0: the keeper was first */
@@ -209,26 +206,30 @@ static void what_retention_left_can_be_read(void **state)
 	assert_string_equal(scan(f, "T", 0, 0).body, "new");
 }
 
+static void what_retention_left_can_be_read(void **state)
+{
+	struct fixture *f = *state;
+
+	f->cfg.flush_interval_ms = 1000;
+	f->cfg.delete_hours = UINT32_MAX;
+	f->cfg.retention_ms = MINUTE_MS;
+	fixture_open(f);
+	append_old_ones(f);
+	AWAIT(is_on_level_1(f));
+	atomic_fetch_add(&f->now_ms, 2 * MINUTE_MS);
+	new_one_outlives_the_others(f);
+}
+
 static void what_more_bytes_than_allowed_left_can_be_read(void **state)
 {
 	struct fixture *f = *state;
-	struct mq_error err = {};
 
 	f->cfg.flush_interval_ms = 1000;
 	f->cfg.max_bytes = 1;
 	fixture_open(f);
-	for (int i = 0; i < 10; i++)
-		append(f, "T", 0, "old");
-	flush_queue(f, "T", 0);
+	append_old_ones(f);
 	AWAIT(is_on_level_1(f) || store_queue_min(queue_of(f, "T", 0)) > 0); /* the keeper may be first */
-	append(f, "T", 0, "new");
-	assert_int_equal(store_sync(f->store), 0);
-	assert_true(store_retain(f->store, &err) >= 0); /* 0: the keeper was first */
-	assert_false(is_on_level_1(f));
-
-	cut_power(f);
-	fixture_open(f);
-	assert_string_equal(scan(f, "T", 0, 0).body, "new");
+	new_one_outlives_the_others(f);
 }
 
 /* ---- what a crash left in the log ---- */
