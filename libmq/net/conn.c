@@ -326,11 +326,6 @@ const struct mq_peer *mq_conn_peer(const struct mq_conn *conn)
 	return &conn->peer;
 }
 
-const struct mq_host *mq_conn_local(const struct mq_conn *conn)
-{
-	return &conn->local;
-}
-
 struct mq_loop *mq_conn_loop(const struct mq_conn *conn)
 {
 	return conn->loop;

@@ -73,8 +73,6 @@ void mq_conn_release(struct mq_conn *conn, size_t bytes);
 
 bool mq_conn_is_open(const struct mq_conn *conn); /* any thread; may be outdated when it returns */
 const struct mq_peer *mq_conn_peer(const struct mq_conn *conn);
-/* Local address of the socket: what the peer reached us by. */
-const struct mq_host *mq_conn_local(const struct mq_conn *conn);
 struct mq_loop *mq_conn_loop(const struct mq_conn *conn);
 /* A number never used twice in this process: names the channel in tables that outlive it. */
 uint64_t mq_conn_id(const struct mq_conn *conn);

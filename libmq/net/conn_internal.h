@@ -58,5 +58,5 @@ void mq_conn_on_writable(evutil_socket_t fd, short what, void *user);
 void mq_conn_on_linger_end(struct mq_timer *timer);
 void mq_conn_drop_output(struct mq_conn *conn);
 
-/* conn_peer.c: fills in peer and local from the socket. -ENOTSOCK, -ENOTCONN, -EAFNOSUPPORT and the like. */
+/* conn_peer.c: fills in peer from the socket. -ENOTSOCK, -ENOTCONN, -EAFNOSUPPORT and the like. */
 int mq_conn_identify(struct mq_conn *conn) _must_check_;

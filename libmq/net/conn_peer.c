@@ -48,7 +48,6 @@ static int conn_identify_unix(struct mq_conn *conn)
 	conn->peer.gid = cred.gid;
 	conn->peer.pid = cred.pid;
 	host_loopback(&conn->peer.host);
-	host_loopback(&conn->local);
 	snprintf(conn->peer.text, sizeof conn->peer.text, "unix:uid=%u,pid=%d", cred.uid, cred.pid);
 	return 0;
 }
@@ -69,7 +68,6 @@ int mq_conn_identify(struct mq_conn *conn)
 		return -EAFNOSUPPORT;
 	if (getpeername(conn->fd, (struct sockaddr *)&peer, &n_peer) < 0)
 		return -errno;
-	host_from_socket(&conn->local, &local);
 	host_from_socket(&conn->peer.host, &peer);
 	mq_host_format(&conn->peer.host, conn->peer.text);
 	return 0;

@@ -139,7 +139,6 @@ struct mq_conn {
 	struct mq_rpc *rpc;   /* outgoing calls: rpc.c; NULL until the first */
 
 	struct mq_peer peer;
-	struct mq_host local;
 };
 
 /* mq_conn_new(); is_own: see there. */

@@ -35,7 +35,6 @@ DEFINE_CLEANUP(struct mq_remote *, mq_remote_free)
 
 int mq_remote_call(struct mq_remote *r, struct mq_command *cmd, struct evbuffer *body, int64_t timeout_ms, mq_rpc_done done,
 		   void *user) _must_check_;
-int mq_remote_oneway(struct mq_remote *r, struct mq_command *cmd, struct evbuffer *body);
 const struct mq_address *mq_remote_address(const struct mq_remote *r);
 /* NULL while not connected. Borrowed. */
 struct mq_conn *mq_remote_conn(struct mq_remote *r);

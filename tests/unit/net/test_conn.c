@@ -652,7 +652,6 @@ static void tcp_peer_is_named_by_address(void **state)
 	assert_int_equal(mq_conn_peer(f->conn)->host.port, ntohs(at.sin_port));
 	assert_int_equal(mq_conn_peer(f->conn)->uid, (uid_t)-1);
 	assert_memory_equal(mq_conn_peer(f->conn)->text, "127.0.0.1:", 10);
-	assert_memory_equal(mq_conn_local(f->conn)->addr, "\x7f\0\0\1", 4);
 
 	/* Nothing waits for more to send. */
 	n = sizeof on;
