@@ -319,9 +319,12 @@ bool broker_is_alive(struct broker *b)
 
 	uint64_t schedule = schedule_progress(b->schedule);
 
-	/* A disk that does not come back is not cured by a restart, which would wait for it as well. */
-	is_alive &= flusher != b->seen_flusher || store_sync_age_ms(b->store) >= 0;
-	is_alive &= keeper != b->seen_keeper && schedule != b->seen_schedule;
+	/* A disk that does not come back is not cured by a restart, which would wait for it as well. The keeper waits for it when a topic was
+	 * deleted, the schedule when it makes a retry topic. */
+	int64_t sync_age_ms = store_sync_age_ms(b->store);
+
+	is_alive &= flusher != b->seen_flusher || sync_age_ms >= 0;
+	is_alive &= (keeper != b->seen_keeper && schedule != b->seen_schedule) || sync_age_ms > SYNC_SHOWN_MS;
 	b->seen_schedule = schedule;
 	b->seen_flusher = flusher;
 	b->seen_keeper = keeper;

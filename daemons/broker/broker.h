@@ -48,7 +48,7 @@ struct broker {
 	struct mq_loop *main_loop;         /* borrowed from main.c: signals, registration, periodic work */
 	struct broker_loop *loops[BROKER_IO_THREADS_MAX]; /* owned */
 	unsigned n_loops;
-	_Atomic unsigned n_posts_due;      /* turns and jobs that have not yet been posted back to their loop */
+	_Atomic unsigned n_posts_due;      /* turns and jobs that have not yet been posted back to their loop, or ended */
 	_Atomic size_t filter_bytes;       /* of all compiled filters, see filter_sql.h */
 	_Atomic bool is_stopping;          /* nothing waits any more: held pulls are answered at once */
 	struct mq_dispatch dispatch;
@@ -124,6 +124,8 @@ bool broker_is_busy(const struct broker_loop *bl);
 int broker_offload(struct broker *b, struct mq_conn *conn, void (*work)(void *arg), void (*done)(void *arg), void *arg) _must_check_;
 /* The same on the store's thread for changes of metadata, each of which may wait for the disk. */
 int broker_offload_change(struct broker *b, struct mq_conn *conn, void (*work)(void *arg), void (*done)(void *arg), void *arg) _must_check_;
+/* The same of work that no request waits for: there is no done(). */
+int broker_change_alone(struct broker *b, void (*work)(void *arg), void *arg) _must_check_;
 
 /* Wakes the pulls that wait for a queue of a topic that was deleted, on their loops. Any thread; without memory they wait on, and see it
  * when their time is over. */

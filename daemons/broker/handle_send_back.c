@@ -2,7 +2,7 @@
  * section 6.
  *
  * back_prepare() finds the group, its topics and the message: on the loop when all of it is in
- * memory, else on a reader thread, or on that for changes when something is to be made. back_move() stores the
+ * memory, else on a reader thread; and on that for changes as soon as something is to be made. back_found() stores the
  * message anew, back_committed() answers. The rules are in retry.c.
  *
  * The message as it was delivered stays where it is; the consumer's offset passes it once this is
@@ -42,6 +42,8 @@ struct back {
 	struct broker *broker;
 	struct back_header h;
 	int64_t began_ns;
+
+	bool may_change;	      /* it is on the thread for changes */
 
 	/* of back_prepare(): */
 	bool wants_change;	      /* a group or a topic is to be made */
@@ -107,7 +109,7 @@ static int back_end(struct back *b, int r)
 
 /* ---- Finding ---- */
 
-/* Making something is a row in the store, which is not for the loop. */
+/* Making something is a row in the store, which is for the thread for changes only. */
 static int back_wants_change(struct back *b)
 {
 	b->wants_change = true;
@@ -115,11 +117,11 @@ static int back_wants_change(struct back *b)
 }
 
 /* A configuration or STORE_WOULD_BLOCK. */
-static int back_find_group(struct back *b, enum store_tier tier)
+static int back_find_group(struct back *b)
 {
 	int r = groups_find(b->broker->groups, b->h.group, &b->group);
 
-	if (r == -ENOENT && tier == STORE_MEMORY)
+	if (r == -ENOENT && !b->may_change)
 		return back_wants_change(b);
 	if (r == -ENOENT)
 		r = groups_get(b->broker->groups, b->h.group, &b->group);
@@ -131,8 +133,7 @@ static int back_find_group(struct back *b, enum store_tier tier)
 }
 
 /* Names b->topic, which may be made with so many queues. */
-static int back_find_topic(struct back *b, const char *prefix, int32_t queues, enum store_tier tier,
-			   struct topic *ret)
+static int back_find_topic(struct back *b, const char *prefix, int32_t queues, struct topic *ret)
 {
 	struct topics *topics = b->broker->topics;
 	int r;
@@ -141,7 +142,7 @@ static int back_find_topic(struct back *b, const char *prefix, int32_t queues, e
 	if (b->topic.n == 0)
 		return back_refuse(b, MQ_SYSTEM_ERROR, "MESSAGE_ILLEGAL");
 	r = topics_get(topics, b->topic, ret);
-	if (r == -ENOENT && tier == STORE_MEMORY)
+	if (r == -ENOENT && !b->may_change)
 		return back_wants_change(b);
 	if (r == -ENOENT)
 		r = topics_create_retry(topics, b->topic, queues, false);
@@ -190,7 +191,7 @@ static int back_prepare(struct back *b, enum store_tier tier)
 	struct topic topic = {};
 	int r;
 
-	r = back_find_group(b, tier);
+	r = back_find_group(b);
 	if (r != 0)
 		return r;
 	if (!(config_get(config, brokerPermission) & PERM_WRITE))
@@ -199,7 +200,7 @@ static int back_prepare(struct back *b, enum store_tier tier)
 				   config->brokerIP1);
 	if (b->group.retry_queues <= 0)
 		return back_refuse(b, MQ_SUCCESS, "%s", ""); /* the group wants nothing again */
-	r = back_find_topic(b, RETRY_PREFIX, b->group.retry_queues, tier, &topic);
+	r = back_find_topic(b, RETRY_PREFIX, b->group.retry_queues, &topic);
 	b->n_deletions = topic.n_deletions;
 	if (r != 0)
 		return r;
@@ -214,7 +215,7 @@ static int back_prepare(struct back *b, enum store_tier tier)
 	    b->rec.reconsume_times, b->h.level,
 	    retry_limit(b->group.retry_max_times, b->h.max_times, b->req->cmd.version));
 	if (b->fate.is_dead)
-		r = back_find_topic(b, RETRY_DEAD_PREFIX, RETRY_DEAD_QUEUES, tier, &topic);
+		r = back_find_topic(b, RETRY_DEAD_PREFIX, RETRY_DEAD_QUEUES, &topic);
 	return r;
 }
 
@@ -317,9 +318,28 @@ static void back_work(void *arg)
 	b->result = back_prepare(b, STORE_DISK);
 }
 
+static int back_offload(struct back *b);
+
 static void back_worked(void *arg)
 {
-	back_found(arg);
+	struct back *b = arg;
+
+	if (b->result == STORE_WOULD_BLOCK)
+		back_offload(b);
+	else
+		back_found(b);
+}
+
+/* To the thread that it takes. */
+static int back_offload(struct back *b)
+{
+	struct mq_conn *conn = b->req->conn;
+	int r;
+
+	b->may_change = b->wants_change;
+	r = b->may_change ? broker_offload_change(b->broker, conn, back_work, back_worked, b)
+			  : broker_offload(b->broker, conn, back_work, back_worked, b);
+	return r < 0 ? back_end(b, r) : MQ_REQUEST_PENDING;
 }
 
 int handle_consumer_send_msg_back(struct mq_request *req)
@@ -328,7 +348,6 @@ int handle_consumer_send_msg_back(struct mq_request *req)
 	struct back_header h = { .max_times = RETRY_TIMES_ABSENT };
 	struct mq_error err;
 	struct back *b;
-	int r;
 
 	if (back_header_decode(&h, &req->cmd, &err) < 0)
 		return mq_reply_code(req, MQ_SYSTEM_ERROR, "%s", err.text);
@@ -344,9 +363,5 @@ int handle_consumer_send_msg_back(struct mq_request *req)
 	b->result = back_prepare(b, STORE_MEMORY);
 	if (b->result != STORE_WOULD_BLOCK)
 		return back_found(b);
-	r = b->wants_change ? broker_offload_change(broker, req->conn, back_work, back_worked, b)
-			    : broker_offload(broker, req->conn, back_work, back_worked, b);
-	if (r < 0)
-		return back_end(b, r);
-	return MQ_REQUEST_PENDING;
+	return back_offload(b);
 }

@@ -332,6 +332,34 @@ int broker_offload_change(struct broker *b, struct mq_conn *conn, void (*work)(v
 	return offload(b, conn, work, done, arg, store_submit_change);
 }
 
+struct alone {
+	struct store_job job;
+	struct broker *broker; /* borrowed */
+	void (*work)(void *arg);
+	void *arg;
+};
+
+static void alone_run(struct store_job *job)
+{
+	struct alone a = *(struct alone *)((char *)job - offsetof(struct alone, job));
+
+	free((char *)job - offsetof(struct alone, job));
+	a.work(a.arg);
+	atomic_fetch_sub(&a.broker->n_posts_due, 1);
+}
+
+int broker_change_alone(struct broker *b, void (*work)(void *arg), void *arg)
+{
+	struct alone *a = calloc(1, sizeof *a);
+
+	if (!a)
+		return -ENOMEM;
+	*a = (struct alone){ .job.run = alone_run, .broker = b, .work = work, .arg = arg };
+	atomic_fetch_add(&b->n_posts_due, 1);
+	store_submit_change(b->store, &a->job);
+	return 0;
+}
+
 /* ---- Topics that were deleted ---- */
 
 struct gone {

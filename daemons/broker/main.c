@@ -44,6 +44,17 @@ static void program_log_changes(const struct broker_config *live, const struct b
 	}
 }
 
+/* A row in the store, which the loop must not wait for. */
+static void program_store_permission(void *arg)
+{
+	struct broker *b = arg;
+	int r = topics_touch(b->topics);
+
+	if (r < 0)
+		mq_log(LOG_ERR, "cannot store that brokerPermission changed: %s; NameServers learn of it with the next topic that changes",
+		       strerror(-r));
+}
+
 static int program_reload(void *user, struct mq_error *err)
 {
 	struct program *p = user;
@@ -56,10 +67,9 @@ static int program_reload(void *user, struct mq_error *err)
 	program_log_changes(&p->broker->config, &fresh);
 	(void)config_reload(&p->broker->config, &fresh);
 	if (p->broker->config.brokerPermission != permission)
-		r = topics_touch(p->broker->topics); /* it is part of every route */
+		r = broker_change_alone(p->broker, program_store_permission, p->broker); /* it is part of every route */
 	options_free(&broker_options, &fresh);
-	return r < 0 ? mq_error_set(err, r, "cannot store that brokerPermission changed: %s", strerror(-r))
-		     : 0;
+	return r < 0 ? mq_error_set(err, r, "cannot tell that brokerPermission changed: %s", strerror(-r)) : 0;
 }
 
 static void program_stopped(void *user)

@@ -27,6 +27,8 @@ static struct mq_slice revive_properties(const struct store_due *due, const stru
 	return mq_properties_end(&out, popped->properties);
 }
 
+/* Here, on the schedule's thread, though with SYNC_FLUSH a new topic waits for the disk: what the schedule would move meanwhile nobody sees
+ * before the disk has it, and no loop waits for the schedule. */
 static int revive_topic(struct broker *b, struct mq_slice group, struct mq_slice topic)
 {
 	struct topic config;

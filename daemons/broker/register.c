@@ -64,6 +64,7 @@ struct registrar {
 	struct namesrv *servers;   /* owned */
 	struct mq_timer timer;     /* next round */
 	bool is_started, is_stopping;
+	_Atomic bool is_storing_order; /* an order_news is on its way */
 	char boot_id[64];
 	struct settles waiting;
 	unsigned n_goodbyes;       /* not yet answered */
@@ -283,27 +284,73 @@ static void namesrv_succeeded(struct namesrv *n)
 	n->has_warned = false;
 }
 
-/* The body names the topics with an order configuration. */
+/* Topics with an order configuration, as an answer names them. Each that is new is a row in the store, so beside the loop; the next answers
+ * name them, too, so that one at a time is enough. */
+struct order_news {
+	struct registrar *registrar; /* borrowed: freed when what is done beside the loops has ended */
+	struct mq_kv_table table;
+	char body[];
+};
+
+static void order_news_free(struct order_news *news)
+{
+	mq_kv_table_done(&news->table);
+	free(news);
+}
+
+static void order_news_store(void *arg)
+{
+	struct order_news *news = arg;
+	struct registrar *r = news->registrar;
+
+	for (unsigned i = 0; i < news->table.n_pairs; i++) {
+		int result = topics_mark_order(r->broker->topics, news->table.pairs[i].key);
+
+		if (result < 0)
+			mq_log(LOG_ERR, "cannot store that topic %.*s is ordered: %s", MQ_FMT(news->table.pairs[i].key), strerror(-result));
+	}
+	order_news_free(news);
+	atomic_store(&r->is_storing_order, false);
+}
+
+static bool order_news_has_new(const struct order_news *news)
+{
+	struct topic topic;
+
+	for (unsigned i = 0; i < news->table.n_pairs; i++)
+		if (topics_get(news->registrar->broker->topics, news->table.pairs[i].key, &topic) == 0 && !topic.is_order)
+			return true;
+	return false;
+}
+
 static void namesrv_take_order(struct namesrv *n, struct mq_slice body)
 {
-	struct mq_kv_table table;
+	struct registrar *r = n->registrar;
+	struct order_news *news;
 	struct mq_error err = {};
 
-	if (body.n == 0)
+	if (body.n == 0 || atomic_load(&r->is_storing_order))
 		return;
-	if (mq_kv_table_decode(&table, body, &err) < 0) {
+	news = calloc(1, sizeof *news + body.n);
+	if (!news)
+		return;
+	news->registrar = r;
+	memcpy(news->body, body.p, body.n);
+	if (mq_kv_table_decode(&news->table, (struct mq_slice){ news->body, body.n }, &err) < 0) {
 		mq_log(LOG_WARNING, "NameServer %s sent an order configuration that is not understood: %s",
 		       mq_remote_address(n->remote)->text, err.text);
+		free(news);
 		return;
 	}
-	for (unsigned i = 0; i < table.n_pairs; i++) {
-		int r = topics_mark_order(n->registrar->broker->topics, table.pairs[i].key);
-
-		if (r < 0)
-			mq_log(LOG_ERR, "cannot store that topic %.*s is ordered: %s", MQ_FMT(table.pairs[i].key),
-			       strerror(-r));
+	if (!order_news_has_new(news)) {
+		order_news_free(news);
+		return;
 	}
-	mq_kv_table_done(&table);
+	atomic_store(&r->is_storing_order, true);
+	if (broker_change_alone(r->broker, order_news_store, news) < 0) {
+		atomic_store(&r->is_storing_order, false);
+		order_news_free(news);
+	}
 }
 
 static bool namesrv_judge(struct namesrv *n, int r, const struct mq_command *answer, const char *why)

@@ -1,5 +1,5 @@
-/* A round: every transactionCheckInterval a reader thread walks the pending half messages, a few at a time, so that pulls which need
- * the disk are not kept waiting. Each check is noted before it is sent: a crash may lose a question, never its count. */
+/* A round: every transactionCheckInterval the thread for changes walks the pending half messages, a few at a time, so that changes are not
+ * kept waiting. Each check is noted before it is sent: a crash may lose a question, never its count. */
 #include "daemons/broker/txn_check.h"
 
 #include <errno.h>
@@ -84,7 +84,7 @@ struct mq_slice txn_properties(struct mq_slice properties, uint32_t n_checks, ch
 	return mq_properties_end(&out, properties);
 }
 
-/* ---- One half message; reader thread ---- */
+/* ---- One half message; thread for changes ---- */
 
 static void half_done(struct half *h)
 {
@@ -285,7 +285,7 @@ static void round_end(struct txn_check *c)
 	atomic_fetch_sub(&b->n_posts_due, 1);
 }
 
-/* A few half messages on a reader thread; then it queues behind what came meanwhile. */
+/* A few half messages, on the thread for changes: each is noted or moved, and waits for the disk. Then it queues behind what came meanwhile. */
 static void step_run(struct store_job *job)
 {
 	struct txn_check *c = (struct txn_check *)((char *)job - offsetof(struct txn_check, step));
@@ -303,7 +303,7 @@ static void step_run(struct store_job *job)
 		goes_on = !atomic_load(&c->is_stopped) && half_handle(c, &rows[i]);
 	}
 	if (n == STEP_HALVES && goes_on) {
-		store_submit(c->broker->store, &c->step);
+		store_submit_change(c->broker->store, &c->step);
 		return;
 	}
 	if (c->first_pending >= 0)
@@ -332,7 +332,7 @@ static void check_on_timer(struct mq_timer *timer)
 	c->next = c->from;
 	c->first_pending = -1;
 	atomic_fetch_add(&b->n_posts_due, 1);
-	store_submit(b->store, &c->step);
+	store_submit_change(b->store, &c->step);
 }
 
 static void check_on_round_over(struct mq_post *post)

@@ -220,6 +220,26 @@ static void what_is_no_send_is_done_when_the_disk_is_late(void **state)
 	harness_close(q);
 }
 
+enum { WAITING_POP_MS = 2000 };
+
+static char dead_locator_[24];
+
+/* A message and a group that sends it back for good: %DLQ%dead is missing, the retry topic is not. */
+static void prepare_dead(void)
+{
+	static const char beat[] =
+		"{\"clientID\":\"dead\",\"consumerDataSet\":[{\"consumeFromWhere\":\"CONSUME_FROM_LAST_OFFSET\",\"consumeType\":\"CONSUME_PASSIVELY\","
+		"\"groupName\":\"dead\",\"messageModel\":\"CLUSTERING\",\"subscriptionDataSet\":[],\"unitMode\":false}],"
+		"\"producerDataSet\":[]}";
+	struct harness_peer *p = harness_connect_tcp(daemon_);
+	char next[24];
+
+	settle(p, "Dies", next);
+	snprintf(dead_locator_, sizeof dead_locator_, "%s", sent_locator(send_synced(p, "Dies", "", "x")));
+	harness_assert_answer(ask_with_body(p, MQ_HEART_BEAT, beat), MQ_SUCCESS, NULL); /* makes %RETRY%dead */
+	harness_close(p);
+}
+
 /* What makes or changes a topic or a group, each on a connection of its own; the next ones are of the same kind and wait behind them. */
 static unsigned ask_for_changes(struct harness_peer **ret)
 {
@@ -250,20 +270,45 @@ static unsigned ask_for_changes(struct harness_peer **ret)
 	return n;
 }
 
+static void change_permission(const char *line)
+{
+	FILE *f = fopen(daemon_->config, "w");
+
+	assert_non_null(f);
+	fputs(line, f);
+	fclose(f);
+	assert_int_equal(kill(daemon_->pid, SIGHUP), 0);
+}
+
 /* Not on the loop, or all its connections would wait with it, and the watchdog bark; and not where pulls read the disk. */
 static void while_the_disk_stands_changes_wait_and_nobody_else_does(void **state)
 {
 	static const char beat[] = "{\"clientID\":\"old\",\"consumerDataSet\":[],\"producerDataSet\":[{\"groupName\":\"p\"}]}";
-	struct harness_peer *p = harness_connect_tcp(daemon_), *changes[8];
+	struct harness_peer *p = harness_connect_tcp(daemon_), *changes[9];
+	char next[24], born[24], invisible[24];
+	struct mq_command cmd;
 	int64_t until;
-	char next[24];
 	unsigned n;
 
 	settle(p, "Beside", next);
 	settle(p, "Goes", next);
 	harness_assert_answer(harness_ask(p, MQ_GET_SUBSCRIPTIONGROUP_CONFIG, "group", "goes", NULL), MQ_SUCCESS, NULL);
+	/* What comes again makes its topic when its time is over. */
+	settle(p, "Popped", next);
+	snprintf(born, sizeof born, "%" PRIi64, mq_wall_ms(&mq_clock_system));
+	snprintf(invisible, sizeof invisible, "%d", WAITING_POP_MS);
+	harness_assert_answer(harness_ask(p, MQ_POP_MESSAGE, "consumerGroup", "pops", "topic", "Popped", "queueId", "0", "maxMsgNums", "1",
+					  "invisibleTime", invisible, "pollTime", "0", "bornTime", born, "initMode", "0", NULL),
+			      MQ_SUCCESS, "FOUND");
+	settle(p, "Half", next);
+	send_synced(p, "Half", "TRAN_MSG\1true\2PGROUP\1nobody\2UNIQ_KEY\1H\2", "is asked about");
 	gate_close(gate_sync_);
 	n = ask_for_changes(changes);
+	harness_request(&cmd, MQ_CONSUMER_SEND_MSG_BACK, "offset", dead_locator_, "group", "dead", "delayLevel", "-1", NULL);
+	changes[n] = harness_connect_tcp(daemon_);
+	harness_send(changes[n++], &cmd);
+	change_permission("brokerPermission=7\n");
+	harness_wait_notify(daemon_, "READY=1");
 	for (int i = 0; i < 3; i++) {
 		harness_assert_answer(ask_with_body(p, MQ_HEART_BEAT, beat), MQ_SUCCESS, NULL);
 		assert_int_equal(pull(p, "Beside", "0", "0")->code, MQ_SUCCESS);
@@ -288,6 +333,7 @@ static void while_the_disk_stands_changes_wait_and_nobody_else_does(void **state
 	}
 	harness_assert_answer(harness_ask(p, MQ_GET_TOPIC_CONFIG, "topic", "Made", NULL), MQ_SUCCESS, NULL);
 	harness_assert_answer(harness_ask(p, MQ_GET_TOPIC_CONFIG, "topic", "%RETRY%beats", NULL), MQ_SUCCESS, NULL);
+	harness_assert_answer(harness_ask(p, MQ_GET_TOPIC_CONFIG, "topic", "%DLQ%dead", NULL), MQ_SUCCESS, NULL);
 	until = milliseconds() + HARNESS_DEADLINE_MS;
 	while (strcmp(harness_field(harness_ask(p, MQ_GET_MAX_OFFSET, "topic", "New", "queueId", "0", NULL), "offset"), "1") != 0)
 		assert_true(milliseconds() < until);
@@ -296,7 +342,11 @@ static void while_the_disk_stands_changes_wait_and_nobody_else_does(void **state
 
 static int start_watched(void **state)
 {
-	start_with_slow_sync(state);
+	static const char *const sets[] = { "flushDiskType=SYNC_FLUSH", "syncFlushTimeout=100ms", "ioThreads=1", "storeReaders=1",
+					    "transactionCheckInterval=200ms", "transactionTimeOut=1ms", "brokerName=broker-a", NULL };
+
+	start_gated(sets);
+	prepare_dead();
 	harness_stop(daemon_);
 	daemon_->watchdog_us = "6000000"; /* four looks in it, and each wants signs of life that come every second */
 	start_gated(NULL);

@@ -79,11 +79,21 @@ static void hang_up(struct register_fixture *r)
 	mq_frame_reader_done(&r->reader);
 }
 
+/* What was begun beside the loop ends. */
+static void await_changes(struct register_fixture *r)
+{
+	for (int left = DEADLINE_MS; atomic_load(&r->f->broker.n_posts_due) > 0; left--) {
+		assert_true(left > 0);
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	}
+}
+
 static int teardown(void **state)
 {
 	struct register_fixture *r = *state;
 	void *inner = r->f;
 
+	await_changes(r);
 	r->f->broker.registrar = registrar_free(r->f->broker.registrar);
 	forget_request(r);
 	hang_up(r);
@@ -329,6 +339,7 @@ static void an_order_configuration_in_the_answer_marks_topics(void **state)
 	registrar_changed(r->f->broker.registrar, (struct mq_slice){});
 	await_request(r, MQ_REGISTER_BROKER);
 	answer(r, MQ_SUCCESS, "{\"table\":{\"BenchmarkTest\":\"broker-a:4\",\"Unknown\":\"broker-a:4\"}}");
+	await_changes(r);
 	assert_int_equal(topics_get(r->f->broker.topics, MQ_SLICE("BenchmarkTest"), &topic), 0);
 	assert_true(topic.is_order);
 	assert_state(r, 1);
@@ -338,7 +349,53 @@ static void an_order_configuration_in_the_answer_marks_topics(void **state)
 	await_request(r, MQ_REGISTER_BROKER);
 	assert_int_equal(r->body.n_topics, 1);
 	answer(r, MQ_SUCCESS, "{\"table\":{\"T\":\"broker-a:4\"}}");
+	await_changes(r);
 	assert_int_equal(topics_get(r->f->broker.topics, MQ_SLICE("T"), &topic), 0);
+	assert_true(topic.is_order);
+}
+
+static _Atomic bool disk_stands, was_waited_for;
+
+static int stand_still(void *user)
+{
+	for (int left = DEADLINE_MS; atomic_load(&disk_stands); left--) {
+		if (left == 0) {
+			atomic_store(&was_waited_for, true);
+			break;
+		}
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	}
+	return 0;
+}
+
+static int setup_with_a_disk_that_stands(void **state)
+{
+	struct register_fixture *r;
+
+	setup(state);
+	r = *state;
+	fixture_close(r->f);
+	r->f->hooks.before_write = stand_still;
+	fixture_open(r->f);
+	return 0;
+}
+
+static void the_loop_does_not_wait_until_an_order_configuration_is_stored(void **state)
+{
+	struct register_fixture *r = *state;
+	struct topic topic;
+
+	atomic_store(&disk_stands, true);
+	for (int i = 0; i < 2; i++) {
+		registrar_changed(r->f->broker.registrar, (struct mq_slice){});
+		await_request(r, MQ_REGISTER_BROKER);
+		answer(r, MQ_SUCCESS, "{\"table\":{\"BenchmarkTest\":\"broker-a:4\"}}");
+		assert_int_equal(atomic_load(&r->f->broker.n_posts_due), 1); /* not one for each answer */
+	}
+	atomic_store(&disk_stands, false);
+	await_changes(r);
+	assert_false(was_waited_for);
+	assert_int_equal(topics_get(r->f->broker.topics, MQ_SLICE("BenchmarkTest"), &topic), 0);
 	assert_true(topic.is_order);
 }
 
@@ -443,6 +500,8 @@ int main(void)
 		RTEST(a_lost_connection_is_made_and_used_again),
 		cmocka_unit_test_setup_teardown(the_brokers_permission_limits_the_topics, setup_without_writing, teardown),
 		RTEST(an_order_configuration_in_the_answer_marks_topics),
+		cmocka_unit_test_setup_teardown(the_loop_does_not_wait_until_an_order_configuration_is_stored, setup_with_a_disk_that_stands,
+						teardown),
 		RTEST(settling_waits_for_the_answer_but_not_for_long),
 		RTEST(the_end_is_told_and_waited_for),
 		RTEST(a_nameserver_that_is_silent_at_the_end_is_left_after_3_seconds),
