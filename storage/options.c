@@ -76,8 +76,8 @@ int store_options_init(struct store_options *o, uint64_t memory_bytes)
 	rocksdb_options_set_skip_checking_sst_file_sizes_on_db_open(o->db, 1);
 	rocksdb_options_set_stats_dump_period_sec(o->db, 0);
 	rocksdb_options_set_stats_persist_period_sec(o->db, 0);
-	/* Its file LOG is on the same disk: the line behind one that found no space there ends the process. What matters comes with the
-	 * error of a call as well. */
+	/* Its file LOG is on the same disk, and empty until there is something to warn of: that a table found no space, for one. Then the
+	 * line finds none either, and the next one ends the process. What matters comes with the error of a call as well. */
 	rocksdb_options_set_info_log_level(o->db, LOG_NOTHING);
 	rocksdb_options_set_keep_log_file_num(o->db, 1);
 	return 0;
