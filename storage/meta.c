@@ -1,3 +1,4 @@
+/* Rows of the family `meta`: the store's own, and those that the broker keeps there. */
 #include <errno.h>
 
 #include "storage/internal.h"

@@ -1,6 +1,6 @@
-/* Configuration of a daemon: command line, properties file, typed keys (DESIGN.md section 1).
+/* Configuration of a daemon: command line, properties file, typed keys.
  * One table per program says every key: name, type, default, place in the program's configuration struct, and help. The same table
- * drives the file, -o KEY=VALUE, --print-config, codes 25/26 and 318/319, and the man page. */
+ * drives the file, -o KEY=VALUE, --print-config and codes 26, 318 and 319; a test compares it with the man page. */
 #pragma once
 
 #include <stdbool.h>

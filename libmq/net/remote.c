@@ -1,3 +1,4 @@
+/* Peers that we connect to, again and again: rpc.h says how long, and what happens to calls meanwhile. */
 #include "libmq/net/rpc_internal.h"
 
 #include <assert.h>
