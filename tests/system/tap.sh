@@ -27,6 +27,16 @@ finish() {
 	[ $bad = 0 ]
 	exit
 }
+# Waits until what COMMAND prints has reached NUMBER; fails when it has not grown for 20 s. For work whose speed is the machine's.
+wait_to_reach() { # wait_to_reach NUMBER COMMAND...
+	local wanted=$1 got before=-1
+	shift
+	until got=$("$@") && [ "$got" -ge "$wanted" ]; do
+		[ "$got" -gt "$before" ] && local end=$((SECONDS + 20)) before=$got
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.02
+	done
+}
 # Waits for a condition, polling; fails after SECONDS (default 20).
 wait_for() { # wait_for 'CONDITION' [SECONDS]
 	local end=$((SECONDS + ${2:-20}))
