@@ -311,11 +311,19 @@ int harness_wait(struct harness_daemon *d)
 	return status;
 }
 
+/* Not 0, which would be for all of this process's group. */
+static void send_signal(const struct harness_daemon *d, int number)
+{
+	if (d->pid == 0)
+		fail_msg("%s is not running", programs[d->program].name);
+	kill(d->pid, number);
+}
+
 void harness_stop(struct harness_daemon *d)
 {
 	int status;
 
-	kill(d->pid, SIGTERM);
+	send_signal(d, SIGTERM);
 	status = harness_wait(d);
 	if (status != 0) {
 		print_output(d);
@@ -325,7 +333,7 @@ void harness_stop(struct harness_daemon *d)
 
 void harness_kill(struct harness_daemon *d)
 {
-	kill(d->pid, SIGKILL);
+	send_signal(d, SIGKILL);
 	(void)harness_wait(d); /* killed, as asked for */
 }
 

@@ -34,6 +34,8 @@ static struct harness_daemon *daemon_;
 
 static inline int open_peer(void **state)
 {
+	if (daemon_->pid == 0) /* a test that failed had stopped it */
+		harness_restart(daemon_);
 	*state = harness_connect_tcp(daemon_);
 	return 0;
 }

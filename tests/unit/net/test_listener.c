@@ -16,6 +16,7 @@ struct fixture {
 	struct mq_loop *loops[LOOPS];
 	struct mq_listener *listener;
 	int fd; /* the listener's */
+	struct rlimit limit; /* of descriptors, at the start */
 	struct mq_address address;
 };
 
@@ -39,6 +40,7 @@ static int set_up(void **state)
 	struct mq_loop_config cfg;
 	int fd;
 
+	getrlimit(RLIMIT_NOFILE, &f->limit);
 	test_clock_init(&f->clock);
 	mq_loop_config_init(&cfg);
 	cfg.clock = &f->clock.clock;
@@ -59,6 +61,7 @@ static int tear_down(void **state)
 {
 	struct fixture *f = *state;
 
+	setrlimit(RLIMIT_NOFILE, &f->limit);
 	mq_listener_free(f->listener);
 	for (unsigned i = 0; i < LOOPS; i++)
 		mq_loop_free(f->loops[i]);
@@ -119,18 +122,16 @@ static void await_backlog(struct fixture *f, unsigned n)
 static void without_descriptors_it_pauses_and_goes_on(void **state)
 {
 	struct fixture *f = *state;
-	struct rlimit old, none;
+	struct rlimit none = f->limit;
 	int fd = mq_address_connect(&f->address, NULL);
 
 	assert_true(fd >= 0);
 	await_backlog(f, 1);
-	getrlimit(RLIMIT_NOFILE, &old);
-	none = old;
 	none.rlim_cur = (rlim_t)fd + 1;
 	setrlimit(RLIMIT_NOFILE, &none);
 	turns(f->loops[0], 3);
 	assert_int_equal(connections(f), 0);
-	setrlimit(RLIMIT_NOFILE, &old);
+	setrlimit(RLIMIT_NOFILE, &f->limit);
 
 	/* Paused: it is not even tried. */
 	turns(f->loops[0], 3);
