@@ -10,7 +10,6 @@
 
 enum {
 	TEMPLATE_OPAQUE_BASE = 1000000000, /* ten digits up to 1,999,999,999 */
-	TEMPLATE_UNIQUE_SIZE = 32,         /* hex digits of a unique id: 16 of the process, 16 counted */
 	TEMPLATE_BATCH_MAX = 1024,
 };
 
