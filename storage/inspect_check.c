@@ -73,7 +73,7 @@ static void check_keys(struct inspect *in, const struct inspected_queue *q, cons
 	while ((key = index_next_key(&keys)).n > 0)
 		check_has_index_row(in, q, r, key);
 	key = mq_properties_get(r->properties, MQ_PROPERTY_UNIQ_KEY);
-	if (key.n > 0)
+	if (key.n > 0 && !mq_properties_get(r->properties, MQ_PROPERTY_TIMER_DEL_UNIQKEY).p)
 		check_has_index_row(in, q, r, key);
 }
 

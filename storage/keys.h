@@ -31,7 +31,7 @@
  * Locator: queue number (23 bits) << 40 | queue offset (40 bits). One 63-bit number names one stored message; the protocol calls
  * it commitLogOffset or physical offset.
  *
- * index: a row for each blank-separated part of the KEYS property and for UNIQ_KEY, in the batch of the message. The hour is store
+ * index: a row for each blank-separated part of the KEYS property and for UNIQ_KEY (not of what recalls a message), in the batch of the message. The hour is store
  * time / 3,600,000. The hash is index_hash() of topic and key: FNV-1a (64 bit) of the topic, a zero byte and the key, then
  * murmur's finalizer. A key of 32 or more characters whose last ten are hex digits in upper case is a unique id: then the hash's
  * upper 24 bits are those of topic and key without the ten, its lower 40 bits are the ten. Rows may outlive their message.

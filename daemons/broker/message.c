@@ -185,7 +185,8 @@ size_t message_record_encode(const struct mq_record *rec, const struct message_m
 		.tail = { tail, n_tail },
 		.tag_hash = marks->tags.p ? mq_java_hash(marks->tags) : 0,
 		.keys = marks->keys,
-		.uniq_key = marks->uniq_key,
+		/* What recalls a message has its id, and would be found in its place when it is looked for. */
+		.uniq_key = marks->timer_del_uniq_key.p ? (struct mq_slice){} : marks->uniq_key,
 	};
 	return n_tail;
 }

@@ -13,7 +13,7 @@
 #include "libmq/wire/message_properties.h"
 
 enum {
-	RECALLS_MAX = 64, /* messages with the same unique id */
+	RECALLS_MAX = 1000, /* messages that wait, or waited, and have the unique id, or have it for a key */
 	TIMES_SIZE = 128, /* bytes of TIMER_ENQUEUE_MS and TIMER_DEQUEUE_MS with their names */
 	COMPLAINT_MS = 60000, /* between two journal lines about records that are dropped, or cannot be read */
 };

@@ -288,6 +288,20 @@ static void a_recalled_message_does_not_come(void **state)
 	assert_string_equal(seen.bodies[1], "later");
 }
 
+/* Who recalls again and again, all of them under the id of the message. */
+static void a_message_that_is_recalled_many_times_does_not_come(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, "T", "TIMER_DELAY_MS\0013000\2UNIQ_KEY\1A\2", "recalled");
+	for (int i = 0; i < 1100; i++)
+		put(f, "T", "TIMER_DELAY_MS\0013000\2TIMER_DEL_UNIQKEY\1T+A\2UNIQ_KEY\1A\2", "0");
+	put(f, "U", "TIMER_DELAY_MS\0015000\2", "later");
+	fixture_advance(f, 10000);
+	await_delivered(f, "U", 1);
+	assert_int_equal(delivered(f, "T"), 0);
+}
+
 static void a_row_without_a_record_holds_up_nobody(void **state)
 {
 	struct fixture *f = *state;
@@ -434,6 +448,7 @@ int main(void)
 		SCHEDULED(times_of_a_timer_are_shown_as_apaches_broker_does),
 		SCHEDULED(a_message_without_room_for_the_times_comes_without_them),
 		SCHEDULED(a_recalled_message_does_not_come),
+		SCHEDULED(a_message_that_is_recalled_many_times_does_not_come),
 		SCHEDULED(a_row_without_a_record_holds_up_nobody),
 		SCHEDULED(a_damaged_row_holds_up_nobody),
 		SCHEDULED(what_cannot_be_read_holds_up_nobody_and_stays),
