@@ -158,12 +158,19 @@ struct notification {
 	struct pop_check check;
 	struct notification_header h;
 	struct subscription sub;
+	bool has_looked; /* and found nothing: from now on SQL counts */
 	struct pop_ask ask;
 	uint64_t seen;
 	int64_t deadline_ms; /* monotonic */
 	bool may_wait;
 	struct pop_await await;
 };
+
+static void notification_free(struct notification *n)
+{
+	filter_sql_unref(n->sub.sql);
+	free(n);
+}
 
 static void notification_reply(struct notification *n, int code, const char *remark, bool has_message, bool is_full)
 {
@@ -174,7 +181,7 @@ static void notification_reply(struct notification *n, int code, const char *rem
 	mq_command_add_bool(&answer, "hasMsg", has_message);
 	mq_command_add_bool(&answer, "pollingFull", is_full);
 	mq_reply(n->check.req, &answer, NULL);
-	free(n);
+	notification_free(n);
 }
 
 static void notification_refused(struct pop_check *c, int code, const char *remark)
@@ -186,7 +193,7 @@ static void notification_failed(struct pop_check *c, int r)
 {
 	struct mq_request *req = c->req;
 
-	free((char *)c - offsetof(struct notification, check));
+	notification_free((struct notification *)((char *)c - offsetof(struct notification, check)));
 	broker_reply_store(req, r);
 }
 
@@ -200,11 +207,11 @@ static void notification_resumed(struct pop_await *w, enum hold_reason reason)
 		/* The message that woke it is for the next. */
 		pop_polls_wake(n->ask.broker->pop_polls, n->h.group, n->h.topic, n->h.queue_id);
 		mq_reply_none(n->check.req);
-		free(n);
+		notification_free(n);
 		return;
 	}
 	if (reason == HOLD_STOPPED || mq_loop_mono_ms(mq_conn_loop(n->check.req->conn)) >= n->deadline_ms)
-		n->may_wait = false;
+		n->may_wait = n->has_looked = false;
 	notification_run(n);
 }
 
@@ -229,6 +236,7 @@ static void notification_run(struct notification *n)
 
 	do {
 		n->seen = pop_polls_seen(b->pop_polls, &wish);
+		n->sub.matches_all = n->sub.sql ? !n->has_looked : n->sub.matches_all;
 		if (pop_take_any(&n->ask, &free_at_ms)) {
 			notification_reply(n, MQ_SUCCESS, POP_NO_REMARK, true, false);
 			return;
@@ -238,6 +246,7 @@ static void notification_run(struct notification *n)
 			notification_reply(n, MQ_SUCCESS, POP_NO_REMARK, false, false);
 			return;
 		}
+		n->has_looked = true;
 		r = notification_wait(n, free_at_ms);
 	} while (r == POP_POLLS_AGAIN);
 	if (r == POP_POLLS_FULL)
@@ -246,21 +255,17 @@ static void notification_run(struct notification *n)
 		notification_failed(&n->check, r);
 }
 
-/* What tags are asked for is heeded. As upstream, SQL is only looked at: any message is worth coming for. */
+/* What tags are asked for is heeded. Of SQL, as upstream has it, what wakes one that waits; what was there before, or is there when its time
+ * is over, is worth coming for whatever it is. */
 static int notification_check_subscription(struct notification *n)
 {
 	struct pop_check *c = &n->check;
-	int r;
 
 	n->sub.is_tag = n->sub.matches_all = true;
 	if (!config_get(&c->broker->config, useMessageFilterForNotification) || n->h.expression.n == 0 || n->h.expression_type.n == 0)
 		return 0;
 	n->sub = (struct subscription){};
-	r = pop_check_subscription(c, n->h.expression_type, n->h.expression, &n->sub);
-	filter_sql_unref(n->sub.sql);
-	n->sub.sql = NULL;
-	n->sub.matches_all |= !n->sub.is_tag;
-	return r;
+	return pop_check_subscription(c, n->h.expression_type, n->h.expression, &n->sub);
 }
 
 static void notification_passed(struct pop_check *c)

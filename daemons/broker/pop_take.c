@@ -24,7 +24,7 @@ enum {
 	HEADER_ALLOWANCE = 64 << 10,  /* bytes of a frame that are kept free for the header */
 	REVIVE_QUEUES = 8,	      /* reviveQueueNum: only a number for the client to bring back */
 	PEEK_RETRY_PROBABILITY = 20,  /* per cent */
-	ANY_LOOKS = 32,		      /* messages that a notification is filtered by, as upstream */
+	ANY_LOOKS = 32,		      /* messages whose tags a notification is filtered by, as upstream */
 };
 
 int64_t pop_due_ms(int64_t pop_at_ms, int64_t invisible_ms)
@@ -430,7 +430,7 @@ void pop_take_write(const struct pop_take *t, struct evbuffer *start_offsets, st
 
 struct any_look {
 	const struct subscription *sub;
-	unsigned n;
+	unsigned n, n_steps;
 	bool has_found;
 };
 
@@ -438,8 +438,10 @@ static enum store_verdict any_on_record(void *user, int64_t offset, int64_t tag_
 {
 	struct any_look *look = user;
 
-	look->has_found = filter_tag_matches(look->sub, tag_hash);
-	return look->has_found || ++look->n == ANY_LOOKS ? STORE_STOP : STORE_GO_ON;
+	/* What would take long is for a pop to find out. */
+	look->has_found = look->n_steps > FILTER_SQL_SCAN_STEPS ||
+			  (look->sub->sql ? filter_sql_matches(look->sub->sql, record, &look->n_steps) : filter_tag_matches(look->sub, tag_hash));
+	return look->has_found || (!look->sub->sql && ++look->n == ANY_LOOKS) ? STORE_STOP : STORE_GO_ON;
 }
 
 /* Of a few messages, whether one is wanted. More than that, and what is not in memory, are worth a pop. */

@@ -76,5 +76,5 @@ void pop_take_run(struct pop_take *t, const struct pop_ask *ask, enum store_tier
 void pop_take_done(struct pop_take *t);
 /* startOffsetInfo and msgOffsetInfo of what was found. */
 void pop_take_write(const struct pop_take *t, struct evbuffer *start_offsets, struct evbuffer *offsets);
-/* Is there anything for the group? As a pop would see it, without looking at a message unless a subscription is given that is one of tags. */
+/* Is there anything for the group? As a pop would see it, without looking at a message unless a subscription is given that does not match all. */
 bool pop_take_any(const struct pop_ask *ask, int64_t *ret_free_at_ms);

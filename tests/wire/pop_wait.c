@@ -128,6 +128,38 @@ static void a_notification_says_whether_there_is_something(void **state)
 	harness_close(other);
 }
 
+/* As Apache's broker: what is there is worth coming for, what comes only if it is asked for. */
+static void a_notification_by_sql_waits_for_what_it_asks_for(void **state)
+{
+	struct harness_peer *p = *state, *other = harness_connect_tcp(daemon_);
+	struct mq_command cmd;
+	int32_t opaque;
+
+	send_ok(p, "NotifySql", "0", "a\0012\2", "x");
+	harness_request(&cmd, MQ_NOTIFICATION, "consumerGroup", "pg", "topic", "NotifySql", "queueId", "-1", "pollTime", FAR, "expType", "SQL92",
+			"exp", "a = 1", NULL);
+	assert_notified(harness_call(p, &cmd), "true", "false");
+	harness_assert_answer(POP(p, .topic = "NotifySql"), MQ_SUCCESS, "FOUND");
+	opaque = harness_send(p, &cmd);
+	harness_ask(p, MQ_GET_MAX_OFFSET, "topic", "NotifySql", "queueId", "0", NULL); /* it waits by now */
+	for (int i = 0; i < 40; i++) {
+		send_ok(other, "NotifySql", "0", "a\0012\2", "not this");
+		harness_ask(p, MQ_GET_MAX_OFFSET, "topic", "NotifySql", "queueId", "0", NULL);
+	}
+	assert_true(STAILQ_EMPTY(&p->kept));
+	send_ok(other, "NotifySql", "0", "a\0011\2", "this");
+	assert_notified(harness_answer(p, opaque), "true", "false");
+	/* Nothing of it comes, but its time is over. */
+	harness_request(&cmd, MQ_NOTIFICATION, "consumerGroup", "sql", "topic", "NotifyNever", "queueId", "-1", "pollTime", "300", "expType",
+			"SQL92", "exp", "a = 1", NULL);
+	send_ok(p, "NotifyNever", "0", "a\0012\2", "x");
+	harness_assert_answer(POP(p, .topic = "NotifyNever", .group = "sql"), MQ_SUCCESS, "FOUND");
+	opaque = harness_send(p, &cmd);
+	send_ok(other, "NotifyNever", "0", "a\0012\2", "not this");
+	assert_notified(harness_answer(p, opaque), "true", "false");
+	harness_close(other);
+}
+
 static void a_notification_may_be_of_any_time(void **state)
 {
 	struct harness_peer *p = *state;
@@ -237,6 +269,7 @@ int main(void)
 		TEST(many_that_wait_share_what_comes),
 		TEST(a_pop_that_found_nothing_says_so_in_time),
 		TEST(a_notification_says_whether_there_is_something),
+		TEST(a_notification_by_sql_waits_for_what_it_asks_for),
 		TEST(a_notification_may_be_of_any_time),
 		TEST(a_peek_takes_nothing),
 	};
