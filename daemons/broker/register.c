@@ -5,18 +5,16 @@
  * Full registrations carry the whole table, one at a time per NameServer. Changes go as one-topic registrations to
  * those that know the table, and wait for the next full one elsewhere: a NameServer refuses one topic of a broker that
  * it does not know. */
-#include "daemons/broker/register.h"
+#include "daemons/broker/register_internal.h"
 
 #include <errno.h>
 #include <event2/buffer.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "daemons/broker/broker.h"
 #include "daemons/broker/messages.h"
-#include "daemons/broker/names.h"
 #include "daemons/broker/topics.h"
 #include "libmq/base/log.h"
 #include "libmq/net/rpc.h"
@@ -30,52 +28,7 @@ enum {
 	PERIOD_MIN_MS = 10000,
 	PERIOD_MAX_MS = 60000,
 	GOODBYE_TIMEOUT_MS = 3000,
-	SETTLE_TIMEOUT_MS = 3000,
 	SINGLES_MAX = 16, /* more topics changed at once: the whole table is sent */
-};
-
-struct namesrv {
-	struct registrar *registrar; /* borrowed */
-	struct mq_remote *remote;    /* owned */
-	bool is_registered;
-	bool is_registering; /* a full registration is on its way */
-	bool wants_full;     /* another one when that has come back */
-	bool has_warned;     /* of the failure that lasts */
-	uint64_t n_sent, n_done; /* registrations */
-};
-
-/* Somebody who waits until changes are known. */
-struct settle {
-	struct mq_post post;       /* back to its loop */
-	STAILQ_ENTRY(settle) link; /* of arriving, then of waiting */
-	struct mq_timer timer;
-	struct registrar *registrar; /* borrowed */
-	struct mq_loop *loop;        /* borrowed */
-	void (*done)(void *arg);
-	void *arg;
-	uint64_t targets[]; /* per NameServer: n_done that is enough */
-};
-
-STAILQ_HEAD(settles, settle);
-
-struct registrar {
-	struct broker *broker;     /* borrowed */
-	unsigned n_servers;
-	struct namesrv *servers;   /* owned */
-	struct mq_timer timer;     /* next round */
-	bool is_started, is_stopping;
-	_Atomic bool is_storing_order; /* an order_news is on its way */
-	char boot_id[64];
-	struct settles waiting;
-	unsigned n_goodbyes;       /* not yet answered */
-	void (*stopped)(void *user);
-	void *stopped_user;
-
-	pthread_mutex_t lock;      /* protects the next: what other threads hand to the main loop */
-	struct mq_post post;
-	bool is_posted, all_changed;
-	struct names changed;
-	struct settles arriving;
 };
 
 static void namesrv_register(struct namesrv *n);
@@ -163,103 +116,6 @@ static int namesrv_send(struct namesrv *n, struct mq_slice only, mq_rpc_done don
 	evbuffer_free(body);
 	n->n_sent += result == 0;
 	return result;
-}
-
-/* ---- Who waits ---- */
-
-static void settle_run(struct mq_post *post)
-{
-	struct settle *s = (struct settle *)post;
-
-	s->done(s->arg);
-	free(s);
-}
-
-static void settle_finish(struct settle *s)
-{
-	mq_timer_clear(s->registrar->broker->main_loop, &s->timer);
-	mq_loop_post(s->loop, &s->post);
-}
-
-static void settle_on_timer(struct mq_timer *timer)
-{
-	struct settle *s = (struct settle *)((char *)timer - offsetof(struct settle, timer));
-
-	STAILQ_REMOVE(&s->registrar->waiting, s, settle, link);
-	settle_finish(s);
-}
-
-static bool settle_is_done(const struct settle *s)
-{
-	const struct registrar *r = s->registrar;
-
-	for (unsigned i = 0; i < r->n_servers; i++)
-		if (r->servers[i].n_done < s->targets[i])
-			return false;
-	return true;
-}
-
-/* How many of its calls must have ended. A NameServer that is not there learns everything when it comes: nobody waits
- * for it. */
-static uint64_t namesrv_target(const struct namesrv *n)
-{
-	if (!n->is_registered && !(n->is_registering && mq_remote_conn(n->remote)))
-		return 0;
-	return n->n_sent + n->wants_full;
-}
-
-static void settle_begin(struct settle *s)
-{
-	struct registrar *r = s->registrar;
-	struct mq_loop *loop = r->broker->main_loop;
-
-	for (unsigned i = 0; i < r->n_servers; i++)
-		s->targets[i] = r->is_stopping ? 0 : namesrv_target(&r->servers[i]);
-	if (settle_is_done(s) || mq_timer_set(loop, &s->timer, mq_loop_mono_ms(loop) + SETTLE_TIMEOUT_MS) < 0)
-		settle_finish(s);
-	else
-		STAILQ_INSERT_TAIL(&r->waiting, s, link);
-}
-
-static void registrar_check_waiting(struct registrar *r)
-{
-	struct settles all = STAILQ_HEAD_INITIALIZER(all);
-	struct settle *s;
-
-	STAILQ_CONCAT(&all, &r->waiting);
-	while ((s = STAILQ_FIRST(&all))) {
-		STAILQ_REMOVE_HEAD(&all, link);
-		if (settle_is_done(s))
-			settle_finish(s);
-		else
-			STAILQ_INSERT_TAIL(&r->waiting, s, link);
-	}
-}
-
-static void registrar_begin_arrived(struct registrar *r)
-{
-	struct settles arrived = STAILQ_HEAD_INITIALIZER(arrived);
-	struct settle *s;
-
-	pthread_mutex_lock(&r->lock);
-	STAILQ_CONCAT(&arrived, &r->arriving);
-	pthread_mutex_unlock(&r->lock);
-	while ((s = STAILQ_FIRST(&arrived))) {
-		STAILQ_REMOVE_HEAD(&arrived, link);
-		settle_begin(s);
-	}
-}
-
-void registrar_release(struct registrar *r)
-{
-	struct settle *s;
-
-	r->is_stopping = true;
-	registrar_begin_arrived(r);
-	while ((s = STAILQ_FIRST(&r->waiting))) {
-		STAILQ_REMOVE_HEAD(&r->waiting, link);
-		settle_finish(s);
-	}
 }
 
 /* ---- Answers ---- */
@@ -518,7 +374,7 @@ static void registrar_on_post(struct mq_post *post)
 }
 
 /* Ends what began with taking r->lock. */
-static void registrar_unlock_and_post(struct registrar *r)
+void registrar_unlock_and_post(struct registrar *r)
 {
 	bool must_post = !r->is_posted;
 
@@ -536,24 +392,6 @@ void registrar_changed(struct registrar *r, struct mq_slice topic)
 	else
 		names_add(&r->changed, topic);
 	registrar_unlock_and_post(r);
-}
-
-int registrar_settle(struct registrar *r, struct mq_loop *loop, void (*done)(void *arg), void *arg)
-{
-	struct settle *s = calloc(1, sizeof *s + r->n_servers * sizeof s->targets[0]);
-
-	if (!s)
-		return -ENOMEM;
-	s->post.run = settle_run;
-	s->timer.fire = settle_on_timer;
-	s->registrar = r;
-	s->loop = loop;
-	s->done = done;
-	s->arg = arg;
-	pthread_mutex_lock(&r->lock);
-	STAILQ_INSERT_TAIL(&r->arriving, s, link);
-	registrar_unlock_and_post(r);
-	return 0;
 }
 
 void registrar_state(struct registrar *r, unsigned *ret_ok, unsigned *ret_total)
