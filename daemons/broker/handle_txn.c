@@ -31,6 +31,7 @@ struct end {
 	struct broker *broker;
 	struct end_header h;
 	int found;  /* of store_get(), or -ENOMEM */
+	uint32_t n_checks; /* so often the producer was asked, when this answers a check */
 	char *half; /* owned; the half message as stored */
 	size_t n_half;
 	struct mq_record rec; /* half, decoded */
@@ -112,12 +113,12 @@ static void end_committed(struct broker_op *op)
 		mq_reply_ok(req);
 }
 
-/* How often the producer was asked; only an end that answers a check needs to know. */
+/* How often the producer was asked. May read the disk. */
 static uint32_t end_count_checks(struct end *e)
 {
 	struct store_half half;
 
-	if (!e->h.is_from_check || store_half_scan(e->broker->store, e->h.locator, &half, 1) != 1 || half.locator != e->h.locator)
+	if (store_half_scan(e->broker->store, e->h.locator, &half, 1) != 1 || half.locator != e->h.locator)
 		return 0;
 	return half.n_checks;
 }
@@ -130,7 +131,7 @@ static struct mq_slice end_properties(struct end *e, char targetless[MQ_PROPERTI
 
 	struct mq_slice properties = n == (size_t)-1 ? e->rec.properties : (struct mq_slice){ targetless, n };
 
-	return txn_properties(properties, end_count_checks(e), buffer);
+	return txn_properties(properties, e->n_checks, buffer);
 }
 
 /* The message as consumers get it: born data and body of the half message, byte for byte. */
@@ -209,6 +210,8 @@ static void end_read_disk(void *arg)
 	struct end *e = arg;
 
 	(void)end_read(e, STORE_DISK); /* the outcome is e->found */
+	if (e->h.is_from_check)
+		e->n_checks = end_count_checks(e);
 }
 
 static void end_read_done(void *arg)
@@ -241,7 +244,8 @@ int handle_end_transaction(struct mq_request *req)
 	e->broker = b;
 	e->h = h;
 	e->began_ns = mq_mono_ns(b->clock);
-	if (end_read(e, STORE_MEMORY) != STORE_WOULD_BLOCK)
+	/* What answers a check says how often there was one, which the row of the half message knows. */
+	if (!h.is_from_check && end_read(e, STORE_MEMORY) != STORE_WOULD_BLOCK)
 		return end_found(e);
 	r = broker_offload(b, req->conn, end_read_disk, end_read_done, e);
 	if (r < 0) {
