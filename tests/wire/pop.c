@@ -164,7 +164,7 @@ static void numbers_that_are_missing_are_zero(void **state)
 
 	for (unsigned i = 0; i < N_ELEMENTS(numbers); i++) {
 		send_ok(p, "PopShort", "0", "", "x");
-		pop_request(&cmd, &(struct popping){ .topic = "PopShort", .queue = "0", .poll = "0" });
+		pop_request(&cmd, &(struct popping){ .topic = "PopShort", .queue = "0" });
 		drop_field(&cmd, numbers[i]);
 		if (strcmp(numbers[i], "maxMsgNums") == 0)
 			assert_nothing(harness_call(p, &cmd));

@@ -28,7 +28,7 @@ static inline void pop_request(struct mq_command *cmd, const struct popping *p)
 	snprintf(born, sizeof born, "%" PRIi64, mq_wall_ms(&mq_clock_system));
 	harness_request(cmd, MQ_POP_MESSAGE, "consumerGroup", p->group ? p->group : "pg", "topic", p->topic, "queueId",
 			p->queue ? p->queue : "-1", "maxMsgNums", p->max ? p->max : "32", "invisibleTime",
-			p->invisible ? p->invisible : "60000", "pollTime", p->poll ? p->poll : "0", "bornTime", born, "initMode",
+			p->invisible ? p->invisible : "60000", "pollTime", p->poll ? p->poll : "0", "bornTime", p->poll ? born : born_late(), "initMode",
 			p->init ? p->init : "0", "expType", p->type ? p->type : "TAG", "exp", p->expression ? p->expression : "*", "order",
 			p->order ? p->order : "false", NULL);
 	if (p->attempt)

@@ -161,7 +161,7 @@ static void what_is_no_send_is_done_when_the_disk_is_late(void **state)
 	struct harness_peer *p = harness_connect_tcp(daemon_), *q = harness_connect_tcp(daemon_);
 	static const char half[] = "TRAN_MSG\1true\2UNIQ_KEY\1U1\2PGROUP\1pg\2";
 	int64_t until = milliseconds() + HARNESS_DEADLINE_MS;
-	char locator[24], half_locator[24], half_offset[24], receipt[128], handle[256], now[24], next[24], half_next[24], dead_next[24];
+	char locator[24], half_locator[24], half_offset[24], receipt[128], handle[256], next[24], half_next[24], dead_next[24];
 	struct mq_record records[8];
 	struct mq_command cmd, together[2];
 
@@ -196,9 +196,8 @@ static void what_is_no_send_is_done_when_the_disk_is_late(void **state)
 	send_request(&together[1], "Late", "0", "WAIT\1false\2", MQ_SLICE("does not"));
 	harness_send_all(p, together, N_ELEMENTS(together));
 	/* While those wait, a group pops and acknowledges. */
-	snprintf(now, sizeof now, "%" PRIi64, mq_wall_ms(&mq_clock_system));
 	harness_assert_answer(harness_ask(q, MQ_POP_MESSAGE, "consumerGroup", "cg", "topic", "Late", "queueId", "0", "maxMsgNums", "1",
-					  "invisibleTime", "60000", "pollTime", "0", "bornTime", now, "initMode", "0", "expType", "TAG", "exp", "*",
+					  "invisibleTime", "60000", "pollTime", "0", "bornTime", born_late(), "initMode", "0", "expType", "TAG", "exp", "*",
 					  "order", "false", NULL),
 			      MQ_SUCCESS, "FOUND");
 	snprintf(receipt, sizeof receipt, "1 %s 60000 0 0 broker-a 0 1", harness_field(&q->answer->cmd, "popTime"));
@@ -285,7 +284,7 @@ static void while_the_disk_stands_changes_wait_and_nobody_else_does(void **state
 {
 	static const char beat[] = "{\"clientID\":\"old\",\"consumerDataSet\":[],\"producerDataSet\":[{\"groupName\":\"p\"}]}";
 	struct harness_peer *p = harness_connect_tcp(daemon_), *changes[9];
-	char next[24], born[24], invisible[24];
+	char next[24], invisible[24];
 	struct mq_command cmd;
 	int64_t until;
 	unsigned n;
@@ -295,10 +294,9 @@ static void while_the_disk_stands_changes_wait_and_nobody_else_does(void **state
 	harness_assert_answer(harness_ask(p, MQ_GET_SUBSCRIPTIONGROUP_CONFIG, "group", "goes", NULL), MQ_SUCCESS, NULL);
 	/* What comes again makes its topic when its time is over. */
 	settle(p, "Popped", next);
-	snprintf(born, sizeof born, "%" PRIi64, mq_wall_ms(&mq_clock_system));
 	snprintf(invisible, sizeof invisible, "%d", WAITING_POP_MS);
 	harness_assert_answer(harness_ask(p, MQ_POP_MESSAGE, "consumerGroup", "pops", "topic", "Popped", "queueId", "0", "maxMsgNums", "1",
-					  "invisibleTime", invisible, "pollTime", "0", "bornTime", born, "initMode", "0", NULL),
+					  "invisibleTime", invisible, "pollTime", "0", "bornTime", born_late(), "initMode", "0", NULL),
 			      MQ_SUCCESS, "FOUND");
 	settle(p, "Half", next);
 	send_synced(p, "Half", "TRAN_MSG\1true\2PGROUP\1nobody\2UNIQ_KEY\1H\2", "is asked about");
