@@ -535,8 +535,11 @@ static struct harness_frame *peer_read(struct harness_peer *p)
 	assert_non_null(f);
 	while (r == 0) {
 		if (p->rest.n == 0) {
-			ssize_t n = recv(p->fd, p->buffer, sizeof p->buffer, 0);
+			ssize_t n;
 
+			do /* with a time limit it ends when this process was stopped and goes on */
+				n = recv(p->fd, p->buffer, sizeof p->buffer, 0);
+			while (n < 0 && errno == EINTR);
 			if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 				fail_msg("the daemon does not answer");
 			if (n <= 0)
