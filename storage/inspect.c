@@ -10,6 +10,7 @@
 #include "storage/durable.h"
 #include "storage/inspect_internal.h"
 #include "storage/override.h"
+#include "storage/torn.h"
 
 enum { INSPECT_MEMORY = 64 << 20 }; /* bytes for the cache; read-only, so the write buffers stay empty */
 
@@ -71,6 +72,9 @@ static int inspect_open_families(struct inspect *in, const char *path, char *con
 		options[i] = in->options.db;
 	in->db = rocksdb_open_for_read_only_column_families(in->options.db, path, (int)n, (const char *const *)names, options, cf, 0,
 							    &text);
+	if (!in->db && torn_end_accept(in->dir_fd, in->options.db, &text))
+		in->db = rocksdb_open_for_read_only_column_families(in->options.db, path, (int)n, (const char *const *)names, options,
+								    cf, 0, &text);
 	if (!in->db)
 		return mq_error_set(err, -EIO, "%s: %s", path, text);
 

@@ -11,6 +11,7 @@
 
 #include "storage/internal.h"
 #include "storage/override.h"
+#include "storage/torn.h"
 
 static int store_open_directory(struct store *s, struct mq_error *err)
 {
@@ -103,6 +104,8 @@ static int store_open_database(struct store *s, struct opened *ret, bool *ret_is
 			options[n++] = is_shared ? shared : queue;
 		}
 		s->db = rocksdb_open_column_families(s->options.db, path, (int)n, all, options, ret->cf, &text);
+		if (!s->db && torn_end_accept(s->dir_fd, s->options.db, &text))
+			s->db = rocksdb_open_column_families(s->options.db, path, (int)n, all, options, ret->cf, &text);
 		r = s->db ? 0 : store_rocksdb_error(err, path, text);
 		if (!s->db && strncmp(text, "Corruption", 10) == 0) /* only what repair --accept-loss can help with opens */
 			r = mq_error_set(err, r, "%s: %s; restore a backup", path, text);
