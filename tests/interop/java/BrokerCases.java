@@ -206,7 +206,7 @@ public final class BrokerCases {
 			inbox.clear();
 			w.outcome("to the beginning " + shown(w.admin.resetOffsetByTimestamp(topic, w.name("told-on"), 0, true)));
 			World.await("20 messages again", 60_000, () -> {
-				c.getDefaultMQPushConsumerImpl().doRebalance();
+				World.rebalance(c);
 				return inbox.distinct() == 20;
 			});
 			World.await("the offsets", () -> QueueCases.isDrained(w, "told-on", topic, q -> true, c)
@@ -328,7 +328,7 @@ public final class BrokerCases {
 			sendToB(w, topic, "new ", 0, 2);
 			for (var r : readers.entrySet()) {
 				World.await("the end for " + r.getKey(), 60_000, () -> {
-					r.getValue().consumer.getDefaultMQPushConsumerImpl().doRebalance();
+					World.rebalance(r.getValue().consumer);
 					return r.getValue().inbox.texts().containsAll(Set.of("new 0", "new 1"));
 				});
 				World.await("its offsets", () -> isCommitted(w, r.getValue(), topic, 16));

@@ -117,7 +117,7 @@ final class MemberCases {
 			boolean holds = true;
 
 			for (DefaultMQPushConsumer c : members) {
-				c.getDefaultMQPushConsumerImpl().doRebalance();
+				World.rebalance(c);
 				holds &= queuesOf(c, topic) == share;
 			}
 			return holds;

@@ -94,7 +94,7 @@ final class OrderCases {
 			for (int i = 80; i < 160; i++)
 				w.send(World.message(topic, "A", "" + i / PushCases.QUEUES), i % PushCases.QUEUES);
 			World.await("all queues at the other", 120_000, () -> {
-				members[1].getDefaultMQPushConsumerImpl().doRebalance();
+				World.rebalance(members[1]);
 				return PushCases.shareOf(members[1], topic) == PushCases.QUEUES;
 			});
 			order.awaitPerQueue(topic, 160 / PushCases.QUEUES);
@@ -128,7 +128,7 @@ final class OrderCases {
 		});
 		try {
 			World.await("all messages", () -> {
-				c.getDefaultMQPushConsumerImpl().doRebalance(); /* when a lock's answer was late */
+				World.rebalance(c); /* when a lock's answer was late */
 				return came.getOrDefault(0, List.of()).contains("m2 times 0") && came.getOrDefault(1, List.of()).size() == 3;
 			});
 			w.outcome("queue 0 " + came.get(0));
@@ -178,7 +178,7 @@ final class OrderCases {
 			members[owner].shutdown();
 			/* Who shuts down gives its locks back, but what is still to run may take one again: then it holds for 60 s. */
 			World.await("the rest at the other", 120_000, () -> {
-				members[1 - owner].getDefaultMQPushConsumerImpl().doRebalance();
+				World.rebalance(members[1 - owner]);
 				synchronized (came) {
 					return came.get(1 - owner).contains("m4");
 				}

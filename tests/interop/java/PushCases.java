@@ -129,7 +129,7 @@ final class PushCases {
 			boolean all = true;
 
 			for (DefaultMQPushConsumer c : members) {
-				c.getDefaultMQPushConsumerImpl().doRebalance();
+				World.rebalance(c);
 				all &= shareOf(c, topic) == each;
 			}
 			return all;
@@ -279,7 +279,7 @@ final class PushCases {
 		try {
 			/* The second asks for locks that the first still holds and would try again only after 20 s. */
 			World.await("an even share", () -> {
-				members[1].getDefaultMQPushConsumerImpl().doRebalance();
+				World.rebalance(members[1]);
 				return shareOf(members[0], topic) == 4 && shareOf(members[1], topic) == 4;
 			});
 			for (int i = 0; i < 200; i++)

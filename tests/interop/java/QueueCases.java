@@ -241,8 +241,8 @@ final class QueueCases {
 			configure(w, topic, 2, 2, 6);
 			DefaultMQPushConsumer second = reader;
 			World.await("10 more", () -> {
-				c.getDefaultMQPushConsumerImpl().doRebalance();
-				second.getDefaultMQPushConsumerImpl().doRebalance();
+				World.rebalance(c);
+				World.rebalance(second);
 				return inbox.distinct() == 21 && late.distinct() == 21;
 			});
 			w.outcome("perm 6: got " + inbox.texts().stream().filter(t -> t.startsWith("w ")).count());
@@ -345,7 +345,7 @@ final class QueueCases {
 			w.topic("recreate-live", 2);
 			/* The client does that some ten seconds after the pull that told it. */
 			World.await("the corrected offsets", 90_000, () -> {
-				c.getDefaultMQPushConsumerImpl().doRebalance();
+				World.rebalance(c);
 				return isAt(c, w.queue(topic, 0), 0) && isAt(c, w.queue(topic, 1), 0);
 			});
 			inbox.clear();

@@ -110,7 +110,7 @@ final class ResetCases {
 			for (int q = 0; q < QUEUES; q++)
 				w.send(World.message(topic, "A", "new " + q), q);
 			World.await("24 messages", () -> {
-				c.getDefaultMQPushConsumerImpl().doRebalance();
+				World.rebalance(c);
 				return inbox.distinct() == 24;
 			});
 			awaitNoLag(w, "reset-online", c);

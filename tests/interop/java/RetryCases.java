@@ -56,7 +56,7 @@ final class RetryCases {
 	private static void start(World w, String group, DefaultMQPushConsumer c) throws Exception {
 		c.start();
 		World.await("the retry queue", () -> {
-			c.getDefaultMQPushConsumerImpl().doRebalance();
+			World.rebalance(c);
 			return c.getDefaultMQPushConsumerImpl().getRebalanceImpl().getProcessQueueTable().keySet().stream()
 					.anyMatch(q -> q.getTopic().equals(RETRY + w.name(group)));
 		});
@@ -302,12 +302,12 @@ final class RetryCases {
 		start(w, "retry-takes", members.get(2));
 		try {
 			World.await("a member with the retry queue", () -> members.subList(0, 2).stream().anyMatch(c -> {
-				c.getDefaultMQPushConsumerImpl().doRebalance();
+				World.rebalance(c);
 				return c.getDefaultMQPushConsumerImpl().getRebalanceImpl().getProcessQueueTable().keySet().stream()
 						.anyMatch(q -> q.getTopic().equals(RETRY + w.name("retry-fails")));
 			}));
 			World.await("an even share", () -> members.subList(0, 2).stream().allMatch(c -> {
-				c.getDefaultMQPushConsumerImpl().doRebalance();
+				World.rebalance(c);
 				return c.getDefaultMQPushConsumerImpl().getRebalanceImpl().getProcessQueueTable().keySet().stream()
 						.filter(q -> q.getTopic().equals(topic)).count() == 2;
 			}));

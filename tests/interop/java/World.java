@@ -2,10 +2,12 @@
 
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.WeakHashMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
 
@@ -296,6 +298,20 @@ final class World implements AutoCloseable {
 
 	static void checkEqual(Object got, Object wanted, String what) {
 		check(wanted.equals(got), what + " is " + got + ", wanted " + wanted);
+	}
+
+	private static final Map<DefaultMQPushConsumer, Long> rebalanced = Collections.synchronizedMap(new WeakHashMap<>());
+
+	/** What the client does every 20 s, for who waits for it. Not with each look: of many requests one is answered late some time; then the
+	 * client closes its connection, and Apache's broker may know the member twice, to which half of the queues is all. */
+	static void rebalance(DefaultMQPushConsumer c) {
+		long now = System.nanoTime();
+		Long last = rebalanced.get(c);
+
+		if (last != null && now - last < 250_000_000)
+			return;
+		rebalanced.put(c, now);
+		c.getDefaultMQPushConsumerImpl().doRebalance();
 	}
 
 	static void await(String what, Condition condition) throws Exception {

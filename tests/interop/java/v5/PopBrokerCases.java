@@ -90,7 +90,7 @@ final class PopBrokerCases {
 			}
 			for (DefaultMQPushConsumer c : members) {
 				World.await("all queues", () -> {
-					c.getDefaultMQPushConsumerImpl().doRebalance();
+					World.rebalance(c);
 					return shares(c, popped, pulled).size() == 2;
 				});
 				w.outcome(shares(c, popped, pulled).toString());
