@@ -14,6 +14,7 @@ import java.util.stream.Collectors;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
@@ -192,6 +193,14 @@ public final class Mqadmin {
 				"-i", uniqueId);
 
 		w.admin.updateConsumeOffset(w.broker, group, w.queue(topic, 2), 1);
+		World.await("the end of what consumed", () -> {
+			try {
+				w.admin.examineConsumerConnectionInfo(group);
+				return false;
+			} catch (MQBrokerException e) {
+				return true;
+			}
+		});
 		step("consumerProgress", group + ".* 3\\s", o -> sorted(mine(o, w)), "consumerProgress");
 		step("consumerProgress-group", "Diff Total: 3", o -> o.replaceAll("Consume TPS: [\\d.]+", "Consume TPS: N"),
 				"consumerProgress", "-g", group);
