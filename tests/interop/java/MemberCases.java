@@ -244,12 +244,12 @@ final class MemberCases {
 			second.start();
 			awaitShares(topic, QUEUES / 2, first, second);
 			/* Newer than what either says while queues move: their threads may be about to say more. */
+			long newest = System.currentTimeMillis() + 3_600_000;
 			World.await("the newest subscription", () -> {
-				var newest = second.getDefaultMQPushConsumerImpl().getSubscriptionInner().get(topic);
-
-				newest.setSubVersion(Math.max(newest.getSubVersion(), System.currentTimeMillis() + 3_600_000));
+				second.getDefaultMQPushConsumerImpl().getSubscriptionInner().get(topic).setSubVersion(newest);
+				sayAgain(second);
 				return w.admin.examineConsumerConnectionInfo(w.name("member-differs")).getSubscriptionTable().get(topic).getSubVersion()
-						== newest.getSubVersion();
+						== newest;
 			});
 			/* The other one's next heartbeat says its older one again. */
 			sayAgain(first);
