@@ -125,27 +125,42 @@ static void a_topic_made_again_starts_empty(void **state)
 	assert_string_equal(harness_field(pull(p, "Again", "0", "0"), "maxOffset"), "1");
 }
 
-/* The one topic of a page of one. */
-/* Read at once: the commits find the topic, and are written when it is gone. */
-static void race_commits_against_delete(struct harness_peer *p, const char *topic)
+/* Fills in the i-th request of those that one write holds. */
+typedef void (*fill_fn)(struct mq_command *cmd, const char *topic, int i);
+
+/* Sends n requests in one write, so that one read may get them, and returns the opaque of the first answer. */
+static int32_t send_at_once(struct harness_peer *p, fill_fn fill, const char *topic, int n)
 {
-	enum { N = 200 };
 	struct evbuffer *out = evbuffer_new();
 	int32_t first = p->opaque + 1;
 	struct mq_command cmd;
 
 	assert_non_null(out);
-	for (int i = 0; i < N; i++) {
-		if (i == 0)
-			harness_request(&cmd, MQ_DELETE_TOPIC_IN_BROKER, "topic", topic, NULL);
-		else
-			harness_request(&cmd, MQ_UPDATE_CONSUMER_OFFSET, "consumerGroup", "racer", "topic", topic, "queueId", "0",
-					"commitOffset", "7", NULL);
+	for (int i = 0; i < n; i++) {
+		fill(&cmd, topic, i);
 		cmd.opaque = ++p->opaque;
 		assert_int_equal(mq_command_encode(&cmd, NULL, out), 0);
 	}
 	assert_true(harness_send_raw(p, evbuffer_pullup(out, -1), evbuffer_get_length(out)));
 	evbuffer_free(out);
+	return first;
+}
+
+static void delete_then_commits(struct mq_command *cmd, const char *topic, int i)
+{
+	if (i == 0)
+		harness_request(cmd, MQ_DELETE_TOPIC_IN_BROKER, "topic", topic, NULL);
+	else
+		harness_request(cmd, MQ_UPDATE_CONSUMER_OFFSET, "consumerGroup", "racer", "topic", topic, "queueId", "0",
+				"commitOffset", "7", NULL);
+}
+
+/* The commits find the topic, and are written when it is gone. */
+static void race_commits_against_delete(struct harness_peer *p, const char *topic)
+{
+	enum { N = 200 };
+	int32_t first = send_at_once(p, delete_then_commits, topic, N);
+
 	for (int i = 0; i < N; i++) {
 		const struct mq_command *answer = harness_answer(p, first + i);
 
@@ -172,28 +187,23 @@ static void what_is_committed_while_its_topic_goes_is_no_beginning_for_the_next(
 	}
 }
 
+static void send_then_delete(struct mq_command *cmd, const char *topic, int i)
+{
+	if (i == 0)
+		send_request(cmd, topic, "0", "", MQ_SLICE("of the topic that was deleted"));
+	else if (i == 1)
+		harness_request(cmd, MQ_DELETE_TOPIC_IN_BROKER, "topic", topic, NULL);
+	else
+		harness_request(cmd, MQ_GET_MAX_OFFSET, "topic", "Base", "queueId", "0", NULL);
+}
+
 /* One reader makes the topic for the send, then deletes it, both before the loop is through with what came in the same read. So the send
  * has seen its topic and opens its queue when there is none any more; should the reader be slow, it is deleted with the message. */
 static void race_send_against_delete(struct harness_peer *p, const char *topic)
 {
 	enum { N = 1000 };
-	struct evbuffer *out = evbuffer_new();
-	int32_t first = p->opaque + 1;
-	struct mq_command cmd;
+	int32_t first = send_at_once(p, send_then_delete, topic, N);
 
-	assert_non_null(out);
-	for (int i = 0; i < N; i++) {
-		if (i == 0)
-			send_request(&cmd, topic, "0", "", MQ_SLICE("of the topic that was deleted"));
-		else if (i == 1)
-			harness_request(&cmd, MQ_DELETE_TOPIC_IN_BROKER, "topic", topic, NULL);
-		else
-			harness_request(&cmd, MQ_GET_MAX_OFFSET, "topic", "Base", "queueId", "0", NULL);
-		cmd.opaque = ++p->opaque;
-		assert_int_equal(mq_command_encode(&cmd, NULL, out), 0);
-	}
-	assert_true(harness_send_raw(p, evbuffer_pullup(out, -1), evbuffer_get_length(out)));
-	evbuffer_free(out);
 	for (int i = 0; i < N; i++) {
 		const struct mq_command *answer = harness_answer(p, first + i);
 
