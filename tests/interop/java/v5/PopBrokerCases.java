@@ -127,14 +127,14 @@ final class PopBrokerCases {
 		RemotingCommand first = PopCases.popAt(w, b, topic, group, two);
 
 		w.outcome("first " + count(first));
-		w.outcome("at the limit " + count(PopCases.popAt(w, b, topic, group, two)));
+		w.outcome("at the limit " + count(PopCases.popSomeAt(w, b, topic, group, two)));
 		w.outcome("beyond " + count(PopCases.popAt(w, b, topic, group, two)));
 		w.outcome("another group " + count(PopCases.popAt(w, b, topic, "pop-in-flight-2", two)));
 		for (MessageExt m : PopCases.messages(first))
 			w.outcome("ack " + PopCases.plain(PopCases.askAt(w, b, 200051, null, "consumerGroup", w.name(group), "topic", topic,
 					"queueId", 0, "offset", m.getQueueOffset(), "extraInfo",
 					PopCases.handleOf(w, first, 0, m).replace("broker-a", "broker-b"))));
-		w.outcome("acknowledged " + count(PopCases.popAt(w, b, topic, group, two)));
+		w.outcome("acknowledged " + count(PopCases.popSomeAt(w, b, topic, group, two)));
 		w.outcome("beyond again " + count(PopCases.popAt(w, b, topic, group, two)));
 
 		/* Not acknowledged: it comes again, and is not in flight from its queue any more. */
