@@ -37,6 +37,7 @@ type servers struct {
 type inbox struct {
 	sync.Mutex
 	count [messages]int
+	last  [messages]string // where it was, to tell what was stored twice from what was delivered twice
 	total int
 	wrong string
 }
@@ -53,7 +54,11 @@ func (in *inbox) add(m *primitive.MessageExt) {
 	if m.GetTags() != "go" || m.GetKeys() != fmt.Sprintf("key-%d", n) {
 		in.wrong = fmt.Sprintf("message %d has tag %q and key %q", n, m.GetTags(), m.GetKeys())
 	}
-	in.count[n]++
+	place := fmt.Sprintf("offset %d of queue %d", m.QueueOffset, m.Queue.QueueId)
+	if in.count[n]++; in.count[n] > 1 && in.wrong == "" {
+		in.wrong = fmt.Sprintf("message %d came twice: %s, %s", n, in.last[n], place)
+	}
+	in.last[n] = place
 	in.total++
 }
 

@@ -62,7 +62,7 @@ public final class GrpcCases {
 
 	private static ClientConfiguration proxy() {
 		return ClientConfiguration.newBuilder().setEndpoints(System.getProperty("proxy")).enableSsl(false)
-				.setRequestTimeout(Duration.ofSeconds(10)).build();
+				.setRequestTimeout(Duration.ofSeconds(30)).build();
 	}
 
 	/** A topic that takes messages of this type: NORMAL, FIFO, DELAY or TRANSACTION. */
