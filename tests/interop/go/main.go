@@ -104,23 +104,32 @@ func (s servers) send(topic string) error {
 	}
 	defer p.Shutdown()
 
+	sendOne := func(n int) error {
+		m := primitive.NewMessage(topic, []byte(fmt.Sprintf("go %d", n)))
+		m.WithTag("go").WithKeys([]string{fmt.Sprintf("key-%d", n)})
+		r, err := p.SendSync(context.Background(), m)
+		if err == nil && r.Status != primitive.SendOK {
+			err = fmt.Errorf("send status is %d", r.Status)
+		}
+		if err != nil {
+			err = fmt.Errorf("message %d: %w", n, err)
+		}
+		return err
+	}
+	// The first is sent alone: this client shows a topic's queues to its senders before it notes where the broker is, and whoever
+	// comes in between is told at once that there is no route.
+	if err := sendOne(0); err != nil {
+		return err
+	}
 	errs := make(chan error, senders)
 	for i := 0; i < senders; i++ {
-		go func(first int) {
-			for n := first; n < messages; n += senders {
-				m := primitive.NewMessage(topic, []byte(fmt.Sprintf("go %d", n)))
-				m.WithTag("go").WithKeys([]string{fmt.Sprintf("key-%d", n)})
-				r, err := p.SendSync(context.Background(), m)
-				if err == nil && r.Status != primitive.SendOK {
-					err = fmt.Errorf("send status is %d", r.Status)
-				}
-				if err != nil {
-					errs <- fmt.Errorf("message %d: %w", n, err)
-					return
-				}
+		go func(n int) {
+			var err error
+			for ; n < messages && err == nil; n += senders {
+				err = sendOne(n)
 			}
-			errs <- nil
-		}(i)
+			errs <- err
+		}(1 + i)
 	}
 	for i := 0; i < senders; i++ {
 		if err := <-errs; err != nil {
