@@ -151,6 +151,7 @@ final class PullCases {
 
 		for (int i = 0; i < 20; i++)
 			w.send(World.message(topic, "A", "m" + i), 0);
+		w.settle(); /* the client refuses to seek beyond what it is told is the end */
 		c.start();
 		try {
 			c.assign(List.of(q));
@@ -186,17 +187,18 @@ final class PullCases {
 			List<String> got = take(c, 20);
 			World.checkEqual(got.size(), 20, "number with tag A");
 			c.commitSync();
-			World.await("the committed offsets", () -> {
-				long sum = 0;
-
-				for (int id = 0; id < 2; id++)
-					sum += Math.max(0, c.committed(w.queue(topic, id)));
-				/* An offset goes up to the last matching message or to the end. */
-				return sum >= 38;
-			});
 		} finally {
 			c.shutdown();
 		}
+		/* The broker's word: the client's own is what it would commit. */
+		World.await("the committed offsets", () -> {
+			long sum = 0;
+
+			for (int id = 0; id < 2; id++)
+				sum += Math.max(0, QueueCases.committed(w, "lite-resume", w.queue(topic, id)));
+			/* An offset goes up to the last matching message or to the end. */
+			return sum >= 38;
+		});
 
 		for (int i = 40; i < 50; i++)
 			w.send(World.message(topic, "A", "m" + i), 0);

@@ -196,7 +196,10 @@ final class RetryCases {
 			SendResult chosen = w.send(message(topic, "chosen"), 0), hopeless = w.send(message(topic, "hopeless"), 0);
 
 			World.await("three deliveries", () -> later.seen.size() == 3);
-			w.outcome("came " + facts(later.seen.get(2), chosen));
+			/* The second message may be later than the first one's return. */
+			for (MessageExt m : later.seen)
+				if (World.text(m).equals("chosen") && m.getReconsumeTimes() > 0)
+					w.outcome("came " + facts(m, chosen));
 			for (MessageExt m : settled(w, DEAD + w.name(group), 1))
 				w.outcome("stored " + facts(m, hopeless));
 		} finally {
@@ -298,6 +301,8 @@ final class RetryCases {
 		members.get(1).registerMessageListener(fails);
 		members.get(2).registerMessageListener(takes);
 		members.get(0).start();
+		/* One after the other: a first that is still on its way to all queues passes through half of them, too. */
+		PushCases.awaitShares(topic, 4, members.get(0));
 		members.get(1).start();
 		start(w, "retry-takes", members.get(2));
 		try {

@@ -138,7 +138,7 @@ final class PopBrokerCases {
 		w.outcome("beyond again " + count(PopCases.popAt(w, b, topic, group, two)));
 
 		/* Not acknowledged: it comes again, and is not in flight from its queue any more. */
-		RemotingCommand four = PopCases.popAt(w, b, topic, "pop-in-flight-3", "queueId", 0, "maxMsgNums", 4, "invisibleTime", 1_000);
+		RemotingCommand four = PopCases.popAt(w, b, topic, "pop-in-flight-3", "queueId", 0, "maxMsgNums", 4, "invisibleTime", 3_000);
 
 		w.outcome("third group " + count(four));
 		w.outcome("beyond " + count(PopCases.popAt(w, b, topic, "pop-in-flight-3", two)));
