@@ -257,8 +257,9 @@ final class PushCases {
 
 				w.send(World.message(topic, "A", "m" + i), 0);
 				World.await("message " + i, () -> inbox.size() == wanted);
-				/* The first pull may come a second late: the client's rebalance decides. */
-				World.check(i == 0 || System.nanoTime() - start < 2_000_000_000L, "message " + i + " took over 2 s");
+				/* The first pull may come late: the client's rebalance decides. And Apache's broker may miss to wake a pull, which
+				 * it then looks at within 5 s. */
+				World.check(i == 0 || System.nanoTime() - start < 10_000_000_000L, "message " + i + " took over 10 s");
 			}
 			w.outcome("20 in time");
 		} finally {
